@@ -1,0 +1,112 @@
+// The benchmarks' one entry: `node bench/run.ts <scenario...> [--runs 5] [--seconds 10]
+// [--servers a,b] [--dry]`. Servers are interleaved (A, B, C, A, B, C), so that a machine that
+// slows down or speeds up does so for all of them.
+import { execFileSync } from "node:child_process";
+import { parseArgs } from "node:util";
+import { fanout5000 } from "./scenarios/fanout-5000.ts";
+import { floodNdjson, floodPost } from "./scenarios/flood.ts";
+import { idle15000 } from "./scenarios/idle-15000.ts";
+import { neverRead } from "./scenarios/never-read.ts";
+import { ownTopics } from "./scenarios/own-topics.ts";
+import { publishMax } from "./scenarios/publish-max.ts";
+import { selfTest } from "./scenarios/self-test.ts";
+import { describe, medians, record, table, type Figures, type Result } from "./support/record.ts";
+import type { Scenario, Settings } from "./support/scenario.ts";
+import { SERVER_NAMES, startServer, type ServerName } from "./support/servers.ts";
+import { buildTools, TOOL_CORE } from "./support/tools.ts";
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  "fanout-5000": fanout5000,
+  "flood-post": floodPost,
+  "flood-ndjson": floodNdjson,
+  "own-topics": ownTopics,
+  "idle-15000": idle15000,
+  "never-read": neverRead,
+  "publish-max": publishMax,
+  "self-test": selfTest,
+};
+
+const OPTIONS = {
+  runs: { type: "string" },
+  seconds: { type: "string" },
+  subscribers: { type: "string" },
+  rate: { type: "string" },
+  bytes: { type: "string" },
+  servers: { type: "string" },
+  "serve-arguments": { type: "string" },
+  dry: { type: "boolean", default: false },
+} as const;
+
+type Values = ReturnType<typeof parse>["values"];
+const parse = () => parseArgs({ options: OPTIONS, allowPositionals: true });
+const numberOf = (text: string | undefined) => (text === undefined ? undefined : Number(text));
+
+function serversOf(scenario: Scenario, values: Values): readonly ServerName[] {
+  if (!values.servers) return scenario.servers;
+  const names = values.servers.split(",");
+  const known = SERVER_NAMES.filter((name) => names.includes(name));
+  if (known.length !== names.length) throw new Error(`servers are: ${SERVER_NAMES.join(", ")}`);
+  return known;
+}
+
+async function once(name: ServerName, scenario: Scenario, settings: Settings, values: Values) {
+  const extra = values["serve-arguments"]?.split(" ") ?? [];
+  const server = await startServer(name, {
+    ...scenario.serverOptions,
+    serveArguments: [...(scenario.serverOptions?.serveArguments ?? []), ...extra],
+  });
+  try {
+    return await scenario.run(server, settings);
+  } finally {
+    await server.program.stop();
+  }
+}
+
+async function measure(name: string, scenario: Scenario, values: Values): Promise<Result> {
+  const servers = serversOf(scenario, values);
+  const settings: Settings = {
+    seconds: numberOf(values.seconds) ?? scenario.seconds,
+    subscribers: numberOf(values.subscribers),
+    rate: numberOf(values.rate),
+    bytes: numberOf(values.bytes),
+  };
+  const runs: Partial<Record<ServerName, Figures[]>> = {};
+  const runsMax = numberOf(values.runs) ?? scenario.runs;
+  for (let run = 1; run <= runsMax; run++) {
+    for (const server of servers) {
+      const figures = await once(server, scenario, settings, values);
+      (runs[server] ??= []).push(figures);
+      process.stderr.write(`${name} ${run}/${runsMax} ${server} ${JSON.stringify(figures)}\n`);
+    }
+  }
+  const middle: Partial<Record<ServerName, Figures>> = {};
+  for (const server of servers) middle[server] = medians(runs[server] ?? []);
+  return {
+    scenario: name,
+    ...describe(),
+    command: `node bench/run.ts ${process.argv.slice(2).join(" ")}`,
+    runs: runs as Result["runs"],
+    medians: middle as Result["medians"],
+    verdicts: scenario.judge?.(middle) ?? [],
+  };
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parse();
+  if (positionals.length === 0 || positionals.some((name) => !SCENARIOS[name])) {
+    const lines = Object.entries(SCENARIOS).map(([name, { title }]) => `  ${name.padEnd(14)}${title}`);
+    process.stderr.write(`Scenarios:\n${lines.join("\n")}\n`);
+    process.exitCode = 64;
+    return;
+  }
+  buildTools();
+  execFileSync("taskset", ["-cp", String(TOOL_CORE), String(process.pid)], { stdio: "ignore" });
+  for (const name of positionals) {
+    const result = await measure(name, SCENARIOS[name] as Scenario, values);
+    process.stdout.write(`${table(result)}\n`);
+    if (!values.dry) record(result);
+    if (result.verdicts.some(({ isMet }) => !isMet)) process.exitCode = 1;
+  }
+}
+
+await main();

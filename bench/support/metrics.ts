@@ -1,0 +1,11 @@
+/** The samples of an admin listener's /metrics; keys as printed, labels included. */
+export async function readMetrics(adminUrl: string): Promise<ReadonlyMap<string, number>> {
+  const response = await fetch(new URL("/metrics", adminUrl));
+  if (!response.ok) throw new Error(`/metrics answered ${response.status}`);
+  const samples = new Map<string, number>();
+  for (const line of (await response.text()).split("\n")) {
+    const match = /^([a-zA-Z_:][^ {]*(?:\{.*\})?) ([^ ]+)/.exec(line);
+    if (match) samples.set(match[1] as string, Number(match[2]));
+  }
+  return samples;
+}

@@ -1,0 +1,53 @@
+import { readFileSync } from "node:fs";
+
+// USER_HZ is 100 on every Linux that Node runs on (proc_pid_stat(5)).
+const TICKS_PER_SECOND = 100;
+
+/** CPU seconds (user and system, all threads) that a process has used so far. Resolution 10 ms. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The command may hold spaces and parentheses, so count fields from the last one.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+function fieldKiB(path: string, name: string): number {
+  const match = new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(readFileSync(path, "utf8"));
+  return match ? Number(match[1]) : 0;
+}
+
+/** Resident memory of a process in KiB. */
+export const rssKiB = (pid: number): number => fieldKiB(`/proc/${pid}/status`, "VmRSS");
+
+export interface Memory {
+  readonly rssKiB: number;
+  /** The C heap (`[heap]` and malloc's own mappings cannot be told apart from V8's by name). */
+  readonly brkHeapKiB: number;
+  readonly otherAnonymousKiB: number;
+  readonly filesKiB: number;
+}
+
+/** Resident memory by kind of mapping, from /proc/<pid>/smaps. */
+export function memory(pid: number): Memory {
+  let kind: "brk" | "anonymous" | "file" = "anonymous";
+  const sums = { brk: 0, anonymous: 0, file: 0 };
+  for (const line of readFileSync(`/proc/${pid}/smaps`, "utf8").split("\n")) {
+    const head = /^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+\s*(.*)$/.exec(line);
+    if (head) {
+      const name = head[1] ?? "";
+      kind = name === "[heap]" ? "brk" : name.startsWith("/") ? "file" : "anonymous";
+    } else if (line.startsWith("Rss:")) {
+      sums[kind] += Number(/\d+/.exec(line)?.[0] ?? 0);
+    }
+  }
+  return {
+    rssKiB: rssKiB(pid),
+    brkHeapKiB: sums.brk,
+    otherAnonymousKiB: sums.anonymous,
+    filesKiB: sums.file,
+  };
+}
+
+/** Kernel memory for sockets is not in any process's RSS: slab growth is the nearest to it. */
+export const kernelSlabKiB = (): number => fieldKiB("/proc/meminfo", "Slab");
+

@@ -1,0 +1,113 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+/** One line that a program printed; every program here prints JSON objects with a `msg`. */
+export interface Line {
+  readonly msg: string;
+  readonly [key: string]: unknown;
+}
+
+export interface ProgramOptions {
+  /** The core that it runs on: servers on 0; load client, publisher and harness on 1. */
+  readonly core: number;
+  /** Shown in errors. */
+  readonly name: string;
+  readonly cwd?: string;
+}
+
+/** A child process on one core that speaks JSON lines, and can be awaited line by line. */
+export class Program {
+  readonly name: string;
+  readonly #child: ChildProcess;
+  readonly #lines: Line[] = [];
+  readonly #errors: string[] = [];
+  #wake: () => void = () => {};
+  #isOver = false;
+
+  constructor(command: readonly string[], options: ProgramOptions) {
+    this.name = options.name;
+    this.#child = spawn("taskset", ["-c", String(options.core), ...command], {
+      stdio: ["pipe", "pipe", "pipe"],
+      cwd: options.cwd,
+    });
+    // A program that is already gone needs no command.
+    this.#child.stdin?.on("error", () => {});
+    this.#read();
+    this.#child.once("error", (error) => this.#end(error.message));
+    this.#child.once("close", (code, signal) => this.#end(`exit ${code ?? signal}`));
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error(`${this.name} did not start`);
+    return this.#child.pid;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  send(command: string): void {
+    this.#child.stdin?.write(`${command}\n`);
+  }
+
+  /** The next line with this `msg`; others before it are dropped. Throws past the time limit. */
+  async line(msg: string, timeoutMs: number): Promise<Line> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      for (let line = this.#lines.shift(); line; line = this.#lines.shift()) {
+        if (line.msg === msg) return line;
+      }
+      const left = until - performance.now();
+      if (this.#isOver || left <= 0) {
+        const why = this.#isOver ? "ended" : `was silent for ${timeoutMs} ms`;
+        throw new Error(`${this.name} ${why} before "${msg}": ${this.#errors.slice(-5).join(" | ")}`);
+      }
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, left);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  /** Ends it: politely, then by force after `graceMs`. Resolves when it is gone. */
+  async stop(graceMs = 3_000): Promise<void> {
+    if (this.#isOver) return;
+    const gone = once(this.#child, "close");
+    this.#child.stdin?.end();
+    this.#child.kill("SIGTERM");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
+    await gone;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #read(): void {
+    const { stdout, stderr } = this.#child;
+    if (!stdout || !stderr) return;
+    createInterface({ input: stdout }).on("line", (text) => {
+      try {
+        this.#lines.push(JSON.parse(text) as Line);
+      } catch {
+        this.#errors.push(text);
+      }
+      this.#wake();
+    });
+    createInterface({ input: stderr }).on("line", (text) => {
+      // Bounded, so that a server that complains about each event does not fill the harness.
+      if (this.#errors.length < 1_000) this.#errors.push(text);
+    });
+  }
+
+  #end(why: string): void {
+    this.#isOver = true;
+    this.#errors.push(why);
+    this.#wake();
+  }
+}

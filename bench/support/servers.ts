@@ -1,0 +1,76 @@
+import { join } from "node:path";
+import { Program } from "./program.ts";
+import { benchFolder, publish, repositoryFolder, toolPath, type PublishReport } from "./tools.ts";
+
+/** The core of the server under test, and of nothing else that the harness starts. */
+const SERVER_CORE = 0;
+
+export const SERVER_NAMES = ["sluice", "send-only", "bare-net", "bare-http", "better-sse"] as const;
+export type ServerName = (typeof SERVER_NAMES)[number];
+
+export interface Feed {
+  readonly events: number;
+  /** The number of the last event, and the stream that it is in, as the load client reports them. */
+  readonly last: number;
+  readonly stream: string;
+  /** Only of a server that is published to. */
+  readonly publish?: PublishReport;
+}
+
+export interface FeedOptions {
+  readonly rate: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly mode?: "post" | "ndjson";
+  readonly stream?: string;
+  readonly grace?: number;
+}
+
+export interface Server {
+  readonly name: ServerName;
+  readonly program: Program;
+  readonly pid: number;
+  readonly port: number;
+  readonly adminUrl: string | undefined;
+  /** Events of one topic on an ideal schedule: published over HTTP, or made by its own timer. */
+  feed(options: FeedOptions): Promise<Feed>;
+}
+
+/** More arguments for the server, such as flags of `sluice serve` or of Node. */
+export interface ServerOptions {
+  readonly nodeArguments?: readonly string[];
+  readonly serveArguments?: readonly string[];
+}
+
+function command(name: ServerName, options: ServerOptions): string[] {
+  if (name === "send-only") return [toolPath("send-only")];
+  const node = [process.execPath, ...(options.nodeArguments ?? [])];
+  if (name !== "sluice") return [...node, join(benchFolder, `${name}.mjs`)];
+  const main = join(repositoryFolder, "dist/cli/main.js");
+  const flags = ["--port", "0", "--admin-port", "0", ...(options.serveArguments ?? [])];
+  return [...node, main, "serve", ...flags];
+}
+
+const hasPublish = (name: ServerName): boolean => name === "sluice" || name === "better-sse";
+
+/** Starts a server on its own core. It listens when this resolves. */
+export async function startServer(name: ServerName, options: ServerOptions = {}): Promise<Server> {
+  // Elsewhere than the repository, so that a sluice.config.yaml lying there has no say.
+  const cwd = join(benchFolder, ".build");
+  const program = new Program(command(name, options), { core: SERVER_CORE, name, cwd });
+  const listening = await program.line("listening", 10_000);
+  const port = Number(new URL(String(listening["url"])).port);
+  const adminUrl = typeof listening["adminUrl"] === "string" ? listening["adminUrl"] : undefined;
+
+  async function feed(feedOptions: FeedOptions): Promise<Feed> {
+    const { rate, bytes, seconds, stream = "a" } = feedOptions;
+    if (!hasPublish(name)) {
+      program.send(`start ${rate} ${bytes} ${seconds}`);
+      const done = await program.line("done", (seconds + 30) * 1_000);
+      return { events: Math.round(rate * seconds), last: Number(done["number"]), stream: "a" };
+    }
+    const report = await publish({ port, path: "/v1/topics/t", ...feedOptions, stream });
+    return { events: report.events, last: report.events - 1, stream, publish: report };
+  }
+  return { name, program, pid: program.pid, port, adminUrl, feed };
+}

@@ -1,0 +1,32 @@
+import type { Batch } from "./batch.ts";
+import type { DisconnectReason } from "./disconnect.ts";
+
+/**
+ * The port that every transport implements: the physical response that now carries a subscriber.
+ *
+ * The contract, in prose:
+ * - `write` takes whole frames and never refuses; it is called at most once for one batch, and what it
+ *   could not hand to the kernel at once counts in `pendingBytes` until it has left.
+ * - `pendingBytes` is honest: zero means that nothing of earlier writes waits in this process. What
+ *   `write()` of a socket returns is not enough: on TLS and HTTP/2 it says false on a healthy peer,
+ *   and with a large high-water mark it says true on a full one (measured).
+ * - After `wakeWhenDrained` the owner's `onDrained` is called once, when `pendingBytes` is zero again;
+ *   if the connection ends first, only `onClosed` is called.
+ * - `onClosed` is called exactly once, whoever ended it, and nothing is called after it.
+ * - `end` writes the last frames, if any, finishes the response cleanly and closes it; it never waits
+ *   for the peer. Neither call throws.
+ */
+export interface Connection {
+  /** At least 128 random bits; whoever knows it may act for this connection. */
+  readonly id: string;
+  readonly pendingBytes: number;
+  write(batch: Batch): void;
+  wakeWhenDrained(): void;
+  end(reason: DisconnectReason, last?: Batch): void;
+}
+
+/** Who is told what happens to a connection: the subscriber that it carries. */
+export interface ConnectionOwner {
+  onDrained(): void;
+  onClosed(reason: DisconnectReason): void;
+}

@@ -1,0 +1,211 @@
+/** One row: the HTTP status that answers it, whether the same request may succeed later, and how to mend it. */
+export interface ErrorRow {
+  readonly status: number;
+  readonly isRetryable: boolean;
+  readonly title: string;
+  readonly hint: string;
+}
+
+/**
+ * Every error that Sluice answers a request with. Users match the code; it never changes its meaning.
+ * Why a *connection* ended is another table: `disconnect.ts`.
+ */
+export const ERRORS = {
+  topic_name_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Not a topic name",
+    hint: "Use 1-255 bytes of [A-Za-z0-9._~:@-] in segments separated by single slashes, none of them . or ..",
+  },
+  topic_pattern_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Not a topic pattern",
+    hint: "Use * for one whole segment and ** only as the last segment, as in orders/*/status or orders/**",
+  },
+  topics_count_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Too few or too many topics",
+    hint: "Name at least one topic=... and at most 1,000; a pattern such as orders/** counts once",
+  },
+  topic_ended: {
+    status: 409,
+    isRetryable: false,
+    title: "The topic has ended",
+    hint: "Publish to another topic, or reopen this one with PUT /v1/topics/{topic}",
+  },
+  topics_exhausted: {
+    status: 507,
+    isRetryable: false,
+    title: "No room for another topic",
+    hint: "Raise topicsMax, or end topics that are no longer needed",
+  },
+  event_name_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Not an event name",
+    hint: "Use 1-255 bytes without CR, LF or NUL",
+  },
+  event_name_reserved: {
+    status: 400,
+    isRetryable: false,
+    title: "The event name is reserved",
+    hint: "open, error, hello, close, gap and end are spoken by Sluice or by EventSource itself; choose another",
+  },
+  event_key_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Not a conflation key",
+    hint: "Use 1-255 characters",
+  },
+  event_too_large: {
+    status: 413,
+    isRetryable: false,
+    title: "The event is too large",
+    hint: "Publish a smaller event, or a link to the data; or raise eventBytesMax",
+  },
+  batch_too_large: {
+    status: 413,
+    isRetryable: false,
+    title: "The batch is too large",
+    hint: "Split it; each part is appended whole or not at all",
+  },
+  batch_empty: {
+    status: 400,
+    isRetryable: false,
+    title: "The batch has no event",
+    hint: "Send one JSON value a line",
+  },
+  body_not_utf8: {
+    status: 400,
+    isRetryable: false,
+    title: "The body is not UTF-8",
+    hint: "Event streams are UTF-8 only; encode binary data, for example as base64",
+  },
+  body_not_json: {
+    status: 400,
+    isRetryable: false,
+    title: "The body is not JSON",
+    hint: "Mend the JSON, or publish it as it is with Content-Type: text/plain",
+  },
+  media_type_unsupported: {
+    status: 415,
+    isRetryable: false,
+    title: "Unsupported media type",
+    hint: "Send application/json, application/x-ndjson or text/plain, without a Content-Encoding",
+  },
+  idempotency_key_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Not an idempotency key",
+    hint: "Use 1-255 printable ASCII characters, new for each event",
+  },
+  idempotency_conflict: {
+    status: 409,
+    isRetryable: false,
+    title: "The idempotency key was used for another event",
+    hint: "Retry with exactly the same event, key, type and body, or use a new key",
+  },
+  settings_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "Not topic settings",
+    hint: "See the topic settings in docs/configuration.md",
+  },
+  parameter_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "A query parameter is wrong",
+    hint: "See docs/protocol.md for the parameters of this request",
+  },
+  header_duplicate: {
+    status: 400,
+    isRetryable: false,
+    title: "A header was sent twice",
+    hint: "Send Host, Last-Event-ID, Authorization and Idempotency-Key at most once",
+  },
+  request_target_invalid: {
+    status: 400,
+    isRetryable: false,
+    title: "The request target is wrong",
+    hint: "Send a path that starts with /, with valid percent-encoding",
+  },
+  host_forbidden: {
+    status: 403,
+    isRetryable: false,
+    title: "This Host is not served in open mode",
+    hint: "Without authentication only loopback names are served; call http://localhost or http://127.0.0.1",
+  },
+  origin_forbidden: {
+    status: 403,
+    isRetryable: false,
+    title: "This Origin is not allowed",
+    hint: "Start with --cors-origin <origin> to allow a page of that origin to call Sluice",
+  },
+  gap_refused: {
+    status: 409,
+    isRetryable: false,
+    title: "The cursor cannot be continued exactly",
+    hint: "Ask without on_gap=refuse to be told the gap in-band and go on, or start with last_event_id=earliest",
+  },
+  not_found: {
+    status: 404,
+    isRetryable: false,
+    title: "Nothing is here",
+    hint: "Topics are at /v1/topics/{topic}, many topics on one connection at /v1/events?topic=...",
+  },
+  method_not_allowed: {
+    status: 405,
+    isRetryable: false,
+    title: "The method is not allowed here",
+    hint: "See the Allow header",
+  },
+  not_acceptable: {
+    status: 406,
+    isRetryable: false,
+    title: "None of the accepted types can be sent",
+    hint: "Accept text/event-stream or */*",
+  },
+  request_timeout: {
+    status: 408,
+    isRetryable: true,
+    title: "The request took too long to arrive",
+    hint: "Send headers within 10 s and the whole body within 30 s",
+  },
+  broker_unavailable: {
+    status: 503,
+    isRetryable: true,
+    title: "The broker did not answer",
+    hint: "Retry with the same Idempotency-Key; see the gateway's log for the reason",
+  },
+  shutting_down: {
+    status: 503,
+    isRetryable: true,
+    title: "This gateway is shutting down",
+    hint: "Retry; another instance or the next start will answer",
+  },
+  internal_error: {
+    status: 500,
+    isRetryable: true,
+    title: "Sluice made a mistake",
+    hint: "Retry, and please report what the gateway logged",
+  },
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The one error class of requests. `code` names a row of `ERRORS`; the message says what, with bound and value. */
+export class SluiceError extends Error {
+  override readonly name = "SluiceError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get row(): ErrorRow {
+    return ERRORS[this.code];
+  }
+}

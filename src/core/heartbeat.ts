@@ -1,0 +1,93 @@
+import type { Runtime, Timer } from "../internal/clock.ts";
+import { controlBatch } from "./batch.ts";
+import { HEARTBEAT_FRAME } from "./control.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Subscriber } from "./subscriber.ts";
+
+export interface HeartbeatOptions {
+  /** A connection that nothing was written to for so long gets a comment, in milliseconds. @defaultValue 20,000 */
+  readonly heartbeatMs: number;
+  /** A connection that took nothing of what is pending for so long is ended, in milliseconds. @defaultValue 30,000 */
+  readonly stallMs: number;
+  /** A caught-up connection whose last id is so many events old gets the primer again. @defaultValue 1,000 */
+  readonly bookmarkEvents: number;
+  /** The same by age, in milliseconds. @defaultValue 60,000 */
+  readonly bookmarkMs: number;
+}
+
+export const HEARTBEAT_DEFAULTS: HeartbeatOptions = {
+  heartbeatMs: 20_000,
+  stallMs: 30_000,
+  bookmarkEvents: 1_000,
+  bookmarkMs: 60_000,
+};
+
+/** Spokes of the wheel: how finely the phases are spread over half an interval. */
+const SPOKES = 20;
+const HEARTBEAT = controlBatch(HEARTBEAT_FRAME);
+
+/**
+ * Visits every subscriber twice an interval, at a phase of its own, on one timer for all of them: a
+ * wheel of twenty spokes. What is due is looked up when the spoke comes, so that a write to a
+ * connection never has to move a timer. No connection is idle for longer than one interval.
+ */
+export class Heartbeat {
+  readonly #options: HeartbeatOptions;
+  readonly #tickMs: number;
+  readonly #runtime: Runtime;
+  readonly #metrics: Metrics;
+  readonly #spokes: readonly Set<Subscriber>[];
+  #ticks = 0;
+  #timer: Timer;
+
+  constructor(options: HeartbeatOptions, runtime: Runtime, metrics: Metrics) {
+    this.#options = options;
+    this.#tickMs = options.heartbeatMs / 2 / SPOKES;
+    this.#runtime = runtime;
+    this.#metrics = metrics;
+    this.#spokes = Array.from({ length: SPOKES }, () => new Set<Subscriber>());
+    this.#timer = this.#tickLater();
+  }
+
+  add(subscriber: Subscriber): void {
+    subscriber.phase = Math.floor(this.#runtime.random() * SPOKES);
+    this.#spokes[subscriber.phase]?.add(subscriber);
+  }
+
+  remove(subscriber: Subscriber): void {
+    this.#spokes[subscriber.phase]?.delete(subscriber);
+  }
+
+  close(): void {
+    this.#timer.cancel();
+  }
+
+  #tickLater(): Timer {
+    return this.#runtime.after(this.#tickMs, () => {
+      this.#timer = this.#tickLater();
+      const now = this.#runtime.now();
+      for (const subscriber of this.#spokes[this.#ticks % SPOKES] ?? []) {
+        this.#visit(subscriber, now);
+      }
+      this.#ticks += 1;
+    });
+  }
+
+  #visit(subscriber: Subscriber, now: number): void {
+    const { heartbeatMs, stallMs } = this.#options;
+    if (subscriber.stalledSince !== 0 && now - subscriber.stalledSince >= stallMs) {
+      return subscriber.end("slow_consumer");
+    }
+    if (this.#isBookmarkDue(subscriber, now)) subscriber.bookmark(now);
+    // A heartbeat of the visit before is half an interval old: it does not count as idle yet.
+    if (now - subscriber.wroteAt < heartbeatMs / 2 + this.#tickMs) return;
+    if (subscriber.writeControl(HEARTBEAT, now)) this.#metrics.plain.sluice_heartbeats_total += 1;
+  }
+
+  #isBookmarkDue(subscriber: Subscriber, now: number): boolean {
+    const behind = subscriber.settledTo - subscriber.idSent;
+    if (subscriber.state !== "live" || behind <= 0) return false;
+    const { bookmarkEvents, bookmarkMs } = this.#options;
+    return behind >= bookmarkEvents || now - subscriber.idSentAt >= bookmarkMs;
+  }
+}

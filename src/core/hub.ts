@@ -1,0 +1,217 @@
+import type { Runtime } from "../internal/clock.ts";
+import type { Broker, Idempotency, Receipt } from "./broker.ts";
+import { SluiceError } from "./errors.ts";
+import { EVENT_BYTES_MAX_DEFAULT, encodeInput } from "./event.ts";
+import type { EventInput } from "./event.ts";
+import { FlushScheduler } from "./flush.ts";
+import { HEARTBEAT_DEFAULTS, Heartbeat } from "./heartbeat.ts";
+import type { HeartbeatOptions } from "./heartbeat.ts";
+import { checkFingerprint, keyOf } from "./idempotency.ts";
+import { Metrics } from "./metrics.ts";
+import { openSubscription } from "./opening.ts";
+import type { Opening } from "./opening.ts";
+import type { WireForm } from "./publication.ts";
+import type { Selection } from "./selection.ts";
+import type { TopicSettingsInput } from "./settings.ts";
+import { SLICE_DEFAULTS } from "./slice.ts";
+import type { SliceOptions } from "./slice.ts";
+import type { Start } from "./start.ts";
+import type { Subscriber } from "./subscriber.ts";
+import { TenantHub } from "./tenant-hub.ts";
+import { checkTopicName } from "./topic-name.ts";
+
+/** How often tenants without subscribers let go of their broker. */
+const TIDY_MS = 5_000;
+
+export interface HubOptions {
+  readonly broker: Broker;
+  readonly runtime: Runtime;
+  /** Data of one event, in bytes. @defaultValue 1 MiB */
+  readonly eventBytesMax?: number;
+  readonly heartbeat?: Partial<HeartbeatOptions>;
+  readonly slices?: Partial<SliceOptions>;
+}
+
+export interface Publish {
+  readonly tenant: string;
+  readonly topic: string;
+  /** Appended all or none. */
+  readonly events: readonly EventInput[];
+  readonly idempotency?: Idempotency | undefined;
+}
+
+export interface Subscribe {
+  readonly tenant: string;
+  readonly selection: Selection;
+  readonly form: WireForm;
+  readonly start: Start;
+}
+
+/** This process's topics, subscribers and fan-out, over a broker that owns the log. */
+export class Hub {
+  readonly broker: Broker;
+  readonly metrics = new Metrics();
+  readonly eventBytesMax: number;
+
+  readonly #runtime: Runtime;
+  readonly #flush: FlushScheduler;
+  readonly #heartbeat: Heartbeat;
+  readonly #tenants = new Map<string, { hub: TenantHub; attached: Promise<void> }>();
+  /** Publishes with an idempotency key that are under way: a second one waits for the first. */
+  readonly #underWay = new Map<string, Map<string, Keyed>>();
+  #isClosed = false;
+
+  constructor(options: HubOptions) {
+    this.broker = options.broker;
+    this.eventBytesMax = options.eventBytesMax ?? EVENT_BYTES_MAX_DEFAULT;
+    this.#runtime = options.runtime;
+    const slices = { ...SLICE_DEFAULTS, ...options.slices };
+    const heartbeat = { ...HEARTBEAT_DEFAULTS, ...options.heartbeat };
+    this.#flush = new FlushScheduler(options.runtime, slices, this.metrics);
+    this.#heartbeat = new Heartbeat(heartbeat, options.runtime, this.metrics);
+    this.#tidyLater();
+  }
+
+  /** How many subscribers there are, of all tenants. */
+  get subscribersNow(): number {
+    let count = 0;
+    for (const { hub } of this.#tenants.values()) count += hub.subscribers.size;
+    return count;
+  }
+
+  /** Every subscriber now, of all tenants. */
+  *subscribers(): Generator<Subscriber> {
+    for (const { hub } of this.#tenants.values()) yield* hub.subscribers;
+  }
+
+  /**
+   * Appends `events` to a topic. When it resolves they are in the log at the receipt's durability.
+   * Rejects with `topic_name_invalid`, `batch_empty`, `topic_ended`, `topics_exhausted`,
+   * `idempotency_conflict`, what `encodeInput` refuses (nothing was appended), or
+   * `broker_unavailable` (unknown: retry with an idempotency key).
+   */
+  async publish(publish: Publish): Promise<Receipt> {
+    const { tenant, events, idempotency } = publish;
+    this.#checkOpen();
+    const topic = checkTopicName(publish.topic);
+    if (events.length === 0) throw new SluiceError("batch_empty", "there is no event to publish");
+    const encoded = events.map((event) => encodeInput(event, this.eventBytesMax));
+    const append = (): Promise<Receipt> =>
+      this.broker.publish({ tenant, topic, events: encoded, idempotency });
+    const receipt = await (idempotency === undefined
+      ? append()
+      : this.#once(tenant, topic, idempotency, append));
+    const { plain } = this.metrics;
+    if (receipt.isDuplicate) {
+      plain.sluice_publish_duplicates_total += 1;
+    } else {
+      plain.sluice_publications_total += events.length;
+      for (const { fields } of encoded) plain.sluice_publication_bytes_total += fields.length;
+    }
+    return receipt;
+  }
+
+  /** States settings for a topic over those of the configuration, and reopens it if it had ended. */
+  async declare(tenant: string, topic: string, settings: TopicSettingsInput): Promise<void> {
+    this.#checkOpen();
+    await this.broker.declare(tenant, checkTopicName(topic), settings);
+  }
+
+  /** Ends a topic: readers get `event: end`, publishers `topic_ended`; what is retained stays readable. */
+  async end(tenant: string, topic: string, reason: string): Promise<Receipt> {
+    this.#checkOpen();
+    return this.broker.end(tenant, checkTopicName(topic), reason);
+  }
+
+  /** Opens a subscription and judges its cursor; see `openSubscription`. */
+  async subscribe(subscribe: Subscribe): Promise<Opening> {
+    this.#checkOpen();
+    const tenant = await this.#tenant(subscribe.tenant);
+    const opening = await openSubscription(tenant, this.broker, this.#runtime, subscribe);
+    this.metrics.add("sluice_subscriptions_total", opening.verdict);
+    return opening;
+  }
+
+  /** Refreshes the gauges that nobody keeps; call it before the metrics are read. */
+  measure(): void {
+    let routes = 0;
+    for (const { hub } of this.#tenants.values()) routes += hub.routesNow;
+    this.metrics.plain.sluice_tenants = this.#tenants.size;
+    this.metrics.plain.sluice_routes = routes;
+  }
+
+  /** Ends what is still open, without announcement, and closes the broker. Nothing works afterwards. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#heartbeat.close();
+    for (const subscriber of this.subscribers()) subscriber.end("hub_closed");
+    await this.broker.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new SluiceError("shutting_down", "the hub is closed");
+  }
+
+  async #tenant(name: string): Promise<TenantHub> {
+    let tenant = this.#tenants.get(name);
+    if (tenant === undefined) {
+      const hub = new TenantHub({
+        name,
+        broker: this.broker,
+        runtime: this.#runtime,
+        metrics: this.metrics,
+        heartbeat: this.#heartbeat,
+        schedule: this.#flush.schedule,
+      });
+      tenant = { hub, attached: hub.attach() };
+      this.#tenants.set(name, tenant);
+      // A failed attach is not kept: the next subscription tries again.
+      tenant.attached.catch(() => this.#tenants.delete(name));
+    }
+    await tenant.attached;
+    return tenant.hub;
+  }
+
+  /** Runs `append` unless a publish with the same key is under way, whose outcome is then shared. */
+  async #once(
+    tenant: string,
+    topic: string,
+    idempotency: Idempotency,
+    append: () => Promise<Receipt>,
+  ): Promise<Receipt> {
+    let ofTenant = this.#underWay.get(tenant);
+    if (ofTenant === undefined) this.#underWay.set(tenant, (ofTenant = new Map()));
+    const key = keyOf(topic, idempotency.key);
+    const first = ofTenant.get(key);
+    if (first !== undefined) {
+      checkFingerprint(topic, idempotency, first.fingerprint);
+      return { ...(await first.receipt), isDuplicate: true };
+    }
+    const receipt = append();
+    ofTenant.set(key, { fingerprint: idempotency.fingerprint, receipt });
+    try {
+      return await receipt;
+    } finally {
+      ofTenant.delete(key);
+      if (ofTenant.size === 0) this.#underWay.delete(tenant);
+    }
+  }
+
+  #tidyLater(): void {
+    this.#runtime.after(TIDY_MS, () => {
+      if (this.#isClosed) return;
+      for (const [name, { hub }] of this.#tenants) {
+        if (hub.epoch === "" || hub.subscribers.size > 0) continue;
+        hub.detach();
+        this.#tenants.delete(name);
+      }
+      this.#tidyLater();
+    });
+  }
+}
+
+interface Keyed {
+  readonly fingerprint: string;
+  readonly receipt: Promise<Receipt>;
+}

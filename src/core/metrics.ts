@@ -1,0 +1,102 @@
+/** One row registers a metric: exporters, docs and the type of its name come from it. No label ever names a topic, user, path or connection (law 25). */
+export interface MetricRow {
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+  /** The one label, whose values come from a table of ours. */
+  readonly label?: string;
+}
+
+export const METRICS = {
+  sluice_publications_total: { type: "counter", help: "Events accepted into the log" },
+  sluice_publication_bytes_total: { type: "counter", help: "Bytes of fields of accepted events" },
+  sluice_publish_duplicates_total: {
+    type: "counter",
+    help: "Publishes answered with the receipt of an earlier one of the same idempotency key",
+  },
+  sluice_deliveries_total: { type: "counter", help: "Events written to connections" },
+  sluice_delivery_bytes_total: {
+    type: "counter",
+    help: "Bytes of frames written to connections, heartbeats not counted",
+  },
+  sluice_writes_total: { type: "counter", help: "Batches written to connections" },
+  sluice_subscribers: { type: "gauge", help: "Subscribers by state", label: "state" },
+  sluice_subscriptions_total: {
+    type: "counter",
+    help: "Subscriptions opened, by the verdict on their cursor",
+    label: "verdict",
+  },
+  sluice_lagged_total: {
+    type: "counter",
+    help: "Times that a live subscriber fell behind and went over to reading the log",
+  },
+  sluice_gaps_total: { type: "counter", help: "Gaps told to subscribers", label: "reason" },
+  sluice_disconnects_total: {
+    type: "counter",
+    help: "Connections ended, by reason",
+    label: "reason",
+  },
+  sluice_heartbeats_total: { type: "counter", help: "Heartbeats written" },
+  sluice_bookmarks_total: { type: "counter", help: "Primers written to quiet connections" },
+  sluice_flush_windows_total: { type: "counter", help: "Flush windows frozen" },
+  sluice_flush_slices_total: { type: "counter", help: "Turns of the event loop that the flush used" },
+  sluice_flush_overflows_total: {
+    type: "counter",
+    help: "Times that appending outran the flush, and its subscribers went over to reading the log",
+  },
+  sluice_log_reads_total: { type: "counter", help: "Reads of the log by joining or lagging subscribers" },
+  sluice_log_read_errors_total: { type: "counter", help: "Reads of the log that the broker refused" },
+  sluice_epoch_changes_total: {
+    type: "counter",
+    help: "Times that the broker's log became another one",
+  },
+  sluice_tenants: { type: "gauge", help: "Tenants that have subscribers" },
+  sluice_routes: { type: "gauge", help: "Topics that have subscribers" },
+  sluice_requests_rejected_total: {
+    type: "counter",
+    help: "Requests answered with an error, by code",
+    label: "code",
+  },
+} as const satisfies Record<string, MetricRow>;
+
+export type MetricName = keyof typeof METRICS;
+type Labelled = {
+  [Name in MetricName]: (typeof METRICS)[Name] extends { label: string } ? Name : never;
+}[MetricName];
+type Plain = Exclude<MetricName, Labelled>;
+
+/**
+ * The process's numbers. Hot paths add to plain properties; exporters copy them when asked, so that
+ * a metric costs an addition and nothing else.
+ */
+export class Metrics {
+  readonly plain: Record<Plain, number>;
+  readonly #labelled = new Map<Labelled, Map<string, number>>();
+
+  constructor() {
+    const plain: Partial<Record<Plain, number>> = {};
+    for (const [name, row] of Object.entries(METRICS) as [MetricName, MetricRow][]) {
+      if (row.label === undefined) plain[name as Plain] = 0;
+      else this.#labelled.set(name as Labelled, new Map());
+    }
+    this.plain = plain as Record<Plain, number>;
+  }
+
+  add(name: Labelled, label: string, by = 1): void {
+    const values = this.#labelled.get(name) as Map<string, number>;
+    values.set(label, (values.get(label) ?? 0) + by);
+  }
+
+  get(name: Labelled, label: string): number {
+    return this.#labelled.get(name)?.get(label) ?? 0;
+  }
+
+  /** Every value now; `label` is undefined for metrics without one. */
+  *samples(): Generator<{ name: MetricName; label: string | undefined; value: number }> {
+    for (const [name, value] of Object.entries(this.plain)) {
+      yield { name: name as MetricName, label: undefined, value };
+    }
+    for (const [name, values] of this.#labelled) {
+      for (const [label, value] of values) yield { name, label, value };
+    }
+  }
+}

@@ -1,0 +1,291 @@
+import { assert } from "../internal/assert.ts";
+import { batchOf, controlBatch } from "./batch.ts";
+import type { Batch } from "./batch.ts";
+import type { ReadFrom, ReadResult } from "./broker.ts";
+import type { Connection, ConnectionOwner } from "./connection.ts";
+import { closeFrame, helloFrame, primerFrame, retryFrame } from "./control.ts";
+import type { GapReason } from "./control.ts";
+import { DISCONNECTS } from "./disconnect.ts";
+import type { DisconnectReason } from "./disconnect.ts";
+import type { Group } from "./group.ts";
+import type { Metrics } from "./metrics.ts";
+import type { WireForm } from "./publication.ts";
+import { composeRead } from "./replay.ts";
+import type { ComposedRead } from "./replay.ts";
+import type { Selection } from "./selection.ts";
+
+export const SUBSCRIBER_STATES = ["reading", "live", "draining", "closed"] as const;
+
+/**
+ * `reading`: replays, or lags; takes what it lacks from the log. `live`: has everything up to the
+ * window before; takes batches. `draining`: the last frame was written; nothing follows. `closed`.
+ */
+export type SubscriberState = (typeof SUBSCRIBER_STATES)[number];
+
+const MOVES: Record<SubscriberState, readonly SubscriberState[]> = {
+  reading: ["live", "draining", "closed"],
+  live: ["reading", "draining", "closed"],
+  draining: ["closed"],
+  closed: [],
+};
+
+/** What a subscriber asks of its tenant's part of the hub. */
+export interface SubscriberHome {
+  readonly epoch: string;
+  readonly metrics: Metrics;
+  /** Up to here everything was frozen into a window: whoever has read it may go live. */
+  readonly frozenTo: number;
+  /** Up to here every live subscriber has received everything. */
+  readonly settledTo: number;
+  now(): number;
+  /** Queues a subscriber that wants to read the log; the flush serves it within its slice. */
+  enqueue(subscriber: Subscriber): void;
+  remove(subscriber: Subscriber): void;
+}
+
+export interface SubscriberOptions {
+  readonly selection: Selection;
+  readonly form: WireForm;
+}
+
+/** How a connection is greeted. */
+export interface Greeting {
+  /** Reconnect delay to tell the client, in milliseconds, jittered by the caller. */
+  readonly retryMs: number;
+  /** Adds `event: hello`, for clients that cannot read response headers. */
+  readonly hasHello: boolean;
+}
+
+/** One client's reading state. It survives neither its connection nor the process: the cursor does. */
+export class Subscriber implements ConnectionOwner {
+  readonly selection: Selection;
+  readonly form: WireForm;
+  state: SubscriberState = "reading";
+  /** Everything of its topics up to here was delivered. While live, `settledTo` may be further. */
+  cursor = 0;
+  /** The flush's marks: the window and group that it was last sorted into. */
+  turn = 0;
+  group: Group | undefined = undefined;
+  /** Its spoke of the heartbeat's wheel. */
+  phase = 0;
+  /** When bytes were last written, in monotonic milliseconds. */
+  wroteAt: number;
+  /** Since when nothing has left of what is pending; 0 while nothing is awaited. */
+  stalledSince = 0;
+  /** The last id that the client was sent, and when. */
+  idSent = 0;
+  idSentAt: number;
+  /** In the queue of those that want to read the log, or reading. */
+  isQueued = false;
+  /** Set when the place was lost as a whole: the next read starts at the oldest event, behind a gap. */
+  lost: GapReason | undefined = undefined;
+  /** Floors up to here were told as gaps. */
+  toldFloor = 0;
+
+  readonly #home: SubscriberHome;
+  #connection: Connection | undefined;
+
+  constructor(home: SubscriberHome, options: SubscriberOptions) {
+    this.#home = home;
+    this.selection = options.selection;
+    this.form = options.form;
+    this.wroteAt = home.now();
+    this.idSentAt = this.wroteAt;
+    home.metrics.add("sluice_subscribers", "reading");
+  }
+
+  /** Where its next read of the log begins. */
+  get from(): ReadFrom {
+    return this.lost === undefined ? this.cursor : "earliest";
+  }
+
+  /** Everything of its topics up to here was delivered. */
+  get settledTo(): number {
+    return this.state === "live" ? Math.max(this.cursor, this.#home.settledTo) : this.cursor;
+  }
+
+  /** True while bytes of earlier writes have not left. */
+  get isPending(): boolean {
+    return this.#connection !== undefined && this.#connection.pendingBytes > 0;
+  }
+
+  /**
+   * Takes the connection that was opened for it, and writes in one batch what belongs at the start:
+   * `retry:`, then the gap if there is one, then the primer, then the first events of `result`. A cut
+   * between any two of them loses nothing (law 9).
+   */
+  attach(connection: Connection, result: ReadResult, greeting: Greeting): void {
+    assert(this.#connection === undefined, "a subscriber has one connection");
+    this.#connection = connection;
+    if (this.state !== "reading") return connection.end("hub_closed");
+    const { frames, publications } = this.#compose(result);
+    const place = this.#placeOf(result);
+    const prelude = [retryFrame(greeting.retryMs)];
+    if (greeting.hasHello) {
+      const topics = [...this.selection.names, ...this.selection.patterns.map(({ text }) => text)];
+      prelude.push(helloFrame(connection.id, topics));
+    }
+    prelude.push(...frames, primerFrame(result.epoch, place));
+    this.#write(batchOf(publications, this.form, prelude), this.#home.now());
+    this.#sentId(place);
+    this.#advance(result);
+  }
+
+  /** What a read of the log brought. Called while `reading`, with nothing pending. */
+  onRead(result: ReadResult): void {
+    const { frames, publications } = this.#compose(result);
+    if (frames.length + publications.length > 0) {
+      this.#write(batchOf(publications, this.form, frames), this.#home.now());
+    }
+    this.#advance(result);
+  }
+
+  /**
+   * Hot: one batch of a window to one live subscriber. Returns the bytes written, 0 for none.
+   * The batch is written if and only if `prev <= cursor < first`: this one test serves joins,
+   * lagging, changes of topics and slices. Whoever fails it reads the log instead.
+   */
+  deliver(group: Group, from: number, now: number): number {
+    if (this.cursor >= group.last) return 0;
+    const connection = this.#connection as Connection;
+    if (group.prev > this.cursor || this.cursor >= group.first) {
+      this.fallBack(this.cursor);
+      return 0;
+    }
+    if (connection.pendingBytes > 0) {
+      this.fallBack(from);
+      return 0;
+    }
+    const batch = group.batch(this.form);
+    const { plain } = this.#home.metrics;
+    plain.sluice_writes_total += 1;
+    plain.sluice_deliveries_total += batch.count;
+    plain.sluice_delivery_bytes_total += batch.frames.length;
+    this.cursor = group.last;
+    this.idSent = group.last;
+    this.idSentAt = now;
+    this.wroteAt = now;
+    connection.write(batch);
+    // Whether all its topics have ended is for the log to say; this is rare.
+    if (group.hasEnd && this.state === "live") this.fallBack(from);
+    return batch.frames.length;
+  }
+
+  /** Leaves the windows and reads the log, from its cursor or from `settledTo`, up to which it has everything. */
+  fallBack(settledTo: number): void {
+    if (this.state !== "live") return;
+    this.cursor = Math.max(this.cursor, settledTo);
+    this.#move("reading");
+    if (this.isPending) this.#home.metrics.plain.sluice_lagged_total += 1;
+    this.#readOn();
+  }
+
+  /** The log is another one; whatever the cursor said is void. */
+  loseEpoch(): void {
+    if (this.state !== "live" && this.state !== "reading") return;
+    this.lost = "epoch";
+    this.toldFloor = 0;
+    this.cursor = 0;
+    if (this.state === "live") this.#move("reading");
+    this.#readOn();
+  }
+
+  /** Writes frames that are no log entries. Nothing is written behind bytes that have not left. */
+  writeControl(batch: Batch, now: number): boolean {
+    if (this.#connection === undefined || this.isPending) return false;
+    if (this.state !== "live" && this.state !== "reading") return false;
+    this.wroteAt = now;
+    this.#connection.write(batch);
+    return true;
+  }
+
+  /** Tells a quiet client how far it has come, so that it never ages into a false gap. */
+  bookmark(now: number): void {
+    const place = this.settledTo;
+    if (this.state !== "live") return;
+    if (!this.writeControl(controlBatch(primerFrame(this.#home.epoch, place)), now)) return;
+    this.cursor = place;
+    this.#sentId(place);
+    this.#home.metrics.plain.sluice_bookmarks_total += 1;
+  }
+
+  /** Says why and ends the response. Without a connection it is just forgotten. */
+  end(reason: DisconnectReason, retryMs?: number): void {
+    if (this.state === "draining" || this.state === "closed") return;
+    const connection = this.#connection;
+    if (connection === undefined) return this.abandon();
+    this.#move("draining");
+    if (!DISCONNECTS[reason].isAnnounced) return connection.end(reason);
+    const frames = retryMs === undefined ? [] : [retryFrame(retryMs)];
+    connection.end(reason, controlBatch(...frames, closeFrame(reason)));
+  }
+
+  /** Forgets a subscriber that never had a connection. */
+  abandon(): void {
+    if (this.state === "closed") return;
+    this.#move("closed");
+    this.#home.remove(this);
+  }
+
+  onDrained(): void {
+    this.stalledSince = 0;
+    if (this.state === "reading") this.#home.enqueue(this);
+  }
+
+  onClosed(reason: DisconnectReason): void {
+    if (this.state === "closed") return;
+    this.#move("closed");
+    this.group = undefined;
+    this.#home.metrics.add("sluice_disconnects_total", reason);
+    this.#home.remove(this);
+  }
+
+  #compose(result: ReadResult): ComposedRead {
+    const composed = composeRead(this, result);
+    for (const { reason } of composed.gaps) this.#home.metrics.add("sluice_gaps_total", reason);
+    return composed;
+  }
+
+  #advance(result: ReadResult): void {
+    this.cursor = Math.max(result.through, result.after);
+    const last = result.publications.at(-1);
+    if (last !== undefined) this.#sentId(last.seq);
+    if (result.endedAt !== undefined && this.cursor >= result.endedAt) this.end("topic_ended");
+    else if (this.cursor >= this.#home.frozenTo && this.state === "reading") this.#move("live");
+    else this.#readOn();
+  }
+
+  #readOn(): void {
+    if (this.state !== "reading" || this.#connection === undefined) return;
+    if (!this.isPending) return this.#home.enqueue(this);
+    if (this.stalledSince !== 0) return;
+    this.stalledSince = this.#home.now();
+    this.#connection.wakeWhenDrained();
+  }
+
+  /** The place from which delivery continues, never the head while a replay is pending. */
+  #placeOf(result: ReadResult): number {
+    return Math.max(result.after, result.floorMin);
+  }
+
+  #sentId(seq: number): void {
+    this.idSent = seq;
+    this.idSentAt = this.#home.now();
+  }
+
+  #write(batch: Batch, now: number): void {
+    const { plain } = this.#home.metrics;
+    plain.sluice_writes_total += 1;
+    plain.sluice_deliveries_total += batch.count;
+    plain.sluice_delivery_bytes_total += batch.frames.length;
+    this.wroteAt = now;
+    this.#connection?.write(batch);
+  }
+
+  #move(to: SubscriberState): void {
+    assert(MOVES[this.state].includes(to), `no move from ${this.state} to ${to}`);
+    this.#home.metrics.add("sluice_subscribers", this.state, -1);
+    this.state = to;
+    if (to !== "closed") this.#home.metrics.add("sluice_subscribers", to);
+  }
+}

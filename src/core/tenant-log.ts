@@ -1,0 +1,199 @@
+import { formatCursor } from "../wire/cursor.ts";
+import { MemoryAccount } from "../internal/account.ts";
+import type { EncodedEvent, ReadFrom, ReadRequest, ReadResult } from "./broker.ts";
+import { SluiceError } from "./errors.ts";
+import { mergeLogs } from "./merge.ts";
+import { PatternIndex } from "./pattern-index.ts";
+import type { Publication, PublicationKind } from "./publication.ts";
+import type { Selection } from "./selection.ts";
+import type { TopicSettings } from "./settings.ts";
+import { TopicLog } from "./topic-log.ts";
+
+/** How far back `last:<n>` reaches at most, in events. */
+export const LAST_COUNT_MAX = 10_000;
+const TRIMMED_NAMES_MAX = 16;
+
+export interface TenantLogOptions {
+  readonly epoch: string;
+  /** How many topics the tenant may have. At the limit a topic without events gives way, else `topics_exhausted`. */
+  readonly topicsMax: number;
+  /** What all tenants together hold. */
+  readonly account: MemoryAccount;
+  settingsFor(topic: string): TopicSettings;
+}
+
+/** The topics of one tenant and the sequence that orders them: an in-memory log. */
+export class TenantLog {
+  readonly epoch: string;
+  readonly account: MemoryAccount;
+  /** The highest sequence number given out. */
+  head = 0;
+  /** The highest sequence number in a topic whose record was dropped: what an unknown topic may have lost. */
+  forgottenFloor = 0;
+
+  readonly #options: TenantLogOptions;
+  /** Least recently appended first: an append moves its topic to the end. */
+  readonly #topics = new Map<string, TopicLog>();
+  readonly #patterns = new PatternIndex(this.#topics);
+
+  constructor(options: TenantLogOptions) {
+    this.epoch = options.epoch;
+    this.account = new MemoryAccount(options.account);
+    this.#options = options;
+  }
+
+  get topicsNow(): number {
+    return this.#topics.size;
+  }
+
+  find(topic: string): TopicLog | undefined {
+    return this.#topics.get(topic);
+  }
+
+  /** The record of `topic`, made if there is none. Throws `topics_exhausted`. */
+  open(topic: string, now: number): TopicLog {
+    const known = this.#topics.get(topic);
+    if (known !== undefined) return known;
+    if (this.#topics.size >= this.#options.topicsMax && !this.#forgetAnEmptyTopic()) {
+      throw new SluiceError(
+        "topics_exhausted",
+        `the tenant has ${this.#topics.size} topics with events; its limit is ${this.#options.topicsMax}`,
+      );
+    }
+    const settings = this.#options.settingsFor(topic);
+    const log = new TopicLog(topic, settings, this.forgottenFloor, now, this.account);
+    this.#topics.set(topic, log);
+    this.#patterns.onTopic(log);
+    return log;
+  }
+
+  append(
+    log: TopicLog,
+    event: EncodedEvent,
+    kind: PublicationKind,
+    now: number,
+    wallTime: number,
+  ): Publication {
+    const seq = this.head + 1;
+    const id = formatCursor(this.epoch, seq);
+    const { fields, key } = event;
+    const publication = log.append({ seq, id, fields, kind, key, at: wallTime }, now);
+    this.head = seq;
+    log.trim(wallTime);
+    this.#topics.delete(log.name);
+    this.#topics.set(log.name, log);
+    return publication;
+  }
+
+  /** Drops the oldest events of the least recently appended topics until it holds `bytesMax` or nothing is left to drop. */
+  shrinkTo(bytesMax: number): void {
+    for (const log of this.#topics.values()) {
+      while (this.account.bytes > bytesMax && log.length > 0) log.dropOldest();
+      if (this.account.bytes <= bytesMax) return;
+      this.forget(log);
+    }
+  }
+
+  /** Applies age and time-to-live. Looks at every topic: for a slow timer, not for a hot path. */
+  sweep(now: number, wallTime: number): void {
+    for (const log of this.#topics.values()) {
+      log.trim(wallTime);
+      if (now - log.touchedAt >= log.settings.ttlMs) this.forget(log);
+    }
+  }
+
+  /** Drops the record. What it held can no longer be told from what it never held, so the forgotten floor rises. */
+  forget(log: TopicLog): void {
+    log.discard();
+    this.#topics.delete(log.name);
+    this.#patterns.onForgotten(log);
+    this.forgottenFloor = Math.max(this.forgottenFloor, log.last);
+  }
+
+  read(request: Omit<ReadRequest, "tenant">): ReadResult {
+    const { selection } = request;
+    const logs = this.#logsOf(selection);
+    const { floor, floorMin } = this.#floorsOf(selection, logs);
+    const after = this.#placeOf(request.from, logs, floorMin);
+    const upTo = Math.min(request.upTo, this.head);
+    const { publications, isComplete } = mergeLogs(logs, after, upTo, request.bytesMax);
+    return {
+      epoch: this.epoch,
+      head: this.head,
+      after,
+      through: isComplete ? Math.max(after, upTo) : (publications.at(-1)?.seq ?? after),
+      publications,
+      floor,
+      floorMin,
+      trimmed: floor > after ? this.#trimmedOf(selection, logs, after) : [],
+      endedAt: endOf(selection, logs),
+    };
+  }
+
+  #logsOf(selection: Selection): Set<TopicLog> {
+    const logs = new Set<TopicLog>();
+    for (const name of selection.names) {
+      const log = this.#topics.get(name);
+      if (log !== undefined) logs.add(log);
+    }
+    for (const pattern of selection.patterns) {
+      for (const log of this.#patterns.matchesOf(pattern)) logs.add(log);
+    }
+    return logs;
+  }
+
+  #floorsOf(selection: Selection, logs: Set<TopicLog>): { floor: number; floorMin: number } {
+    const isAnyUnknown = selection.patterns.length > 0 || logs.size < selection.names.length;
+    let floor = isAnyUnknown ? this.forgottenFloor : 0;
+    let floorMin = logs.size === 0 ? this.forgottenFloor : Infinity;
+    for (const log of logs) {
+      floor = Math.max(floor, log.floor);
+      floorMin = Math.min(floorMin, log.floor);
+    }
+    return { floor, floorMin };
+  }
+
+  #placeOf(from: ReadFrom, logs: Set<TopicLog>, floorMin: number): number {
+    if (typeof from === "number") return from;
+    if (from === "latest") return this.head;
+    if (from === "earliest") return floorMin;
+    const count = Math.min(from.last, LAST_COUNT_MAX);
+    const seqs: number[] = [];
+    for (const log of logs) {
+      for (let index = Math.max(0, log.length - count); index < log.length; index += 1) {
+        seqs.push(log.at(index).seq);
+      }
+    }
+    seqs.sort((a, b) => b - a);
+    if (count === 0 || seqs.length === 0) return this.head;
+    return (seqs[Math.min(count, seqs.length) - 1] as number) - 1;
+  }
+
+  #trimmedOf(selection: Selection, logs: Set<TopicLog>, after: number): string[] {
+    const known = [...logs].filter((log) => log.floor > after).map((log) => log.name);
+    const unknown =
+      this.forgottenFloor > after
+        ? selection.names.filter((name) => !this.#topics.has(name))
+        : [];
+    return [...known, ...unknown].slice(0, TRIMMED_NAMES_MAX);
+  }
+
+  #forgetAnEmptyTopic(): boolean {
+    for (const log of this.#topics.values()) {
+      if (log.length > 0) continue;
+      this.forget(log);
+      return true;
+    }
+    return false;
+  }
+}
+
+function endOf(selection: Selection, logs: Set<TopicLog>): number | undefined {
+  if (selection.patterns.length > 0 || logs.size < selection.names.length) return undefined;
+  let end = 0;
+  for (const log of logs) {
+    if (log.endedAt === undefined) return undefined;
+    end = Math.max(end, log.endedAt);
+  }
+  return end;
+}

@@ -1,0 +1,105 @@
+import { Group } from "./group.ts";
+import type { Audience, Route } from "./routes.ts";
+import { LANES } from "./settings.ts";
+import type { Slice } from "./slice.ts";
+import type { Subscriber } from "./subscriber.ts";
+
+/**
+ * What one flush delivers: everything of one tenant in (`from`, `to`], frozen. It is served in
+ * slices; what is appended meanwhile waits for the next window. Lanes decide which subscribers are
+ * written first, never the order within a connection: a subscriber is written once, at its first
+ * lane, with all that the window holds for it.
+ */
+export class Window {
+  readonly from: number;
+  readonly to: number;
+  /** Tells this window's groups from those that a subscriber kept from an earlier one. */
+  readonly turn: number;
+  readonly #routes: readonly Route[];
+  readonly #roots: Group[] = [];
+  #routeIndex = 0;
+  #audienceIndex = 0;
+  #visiting: Iterator<Subscriber> | undefined;
+
+  constructor(turn: number, from: number, to: number, dirty: readonly Route[]) {
+    this.turn = turn;
+    this.from = from;
+    this.to = to;
+    this.#routes =
+      dirty.length < 2
+        ? dirty
+        : LANES.flatMap((lane) => dirty.filter((route) => route.lane === lane));
+    for (const route of this.#routes) this.#group(route);
+  }
+
+  /**
+   * Delivers until done (true), or until the slice is spent or `spend`, which is told the bytes of
+   * each write, says that it was enough (false).
+   */
+  serve(slice: Slice, spend: (bytes: number) => boolean): boolean {
+    for (;;) {
+      const audience = this.#audience();
+      if (audience === undefined) return true;
+      this.#visiting ??= audience.subscribers.values();
+      for (;;) {
+        const next = this.#visiting.next();
+        if (next.done === true) break;
+        const bytes = visit(next.value, this, slice.now);
+        if (bytes === 0) continue;
+        slice.spendWrite();
+        if (spend(bytes) || slice.isSpent) return false;
+      }
+      this.#visiting = undefined;
+      this.#audienceIndex += 1;
+    }
+  }
+
+  /** Lets go of the publications. Call it when the window is done or abandoned. */
+  close(): void {
+    for (const root of this.#roots) root.release();
+    for (const route of this.#routes) {
+      route.window = [];
+      route.windowBytes = 0;
+    }
+  }
+
+  /** Refines the groups by one more dirty topic: each subscriber moves to the group that has it too. */
+  #group(route: Route): void {
+    let root: Group | undefined;
+    for (const { subscribers } of route.audiences) {
+      for (const subscriber of subscribers) {
+        if (subscriber.turn !== this.turn || subscriber.group === undefined) {
+          if (root === undefined) {
+            root = new Group(route);
+            this.#roots.push(root);
+          }
+          subscriber.turn = this.turn;
+          subscriber.group = root;
+        } else if (subscriber.group.topic !== route) {
+          subscriber.group = subscriber.group.with(route);
+        }
+      }
+    }
+  }
+
+  #audience(): Audience | undefined {
+    for (;;) {
+      const route = this.#routes[this.#routeIndex];
+      if (route === undefined) return undefined;
+      const audience = route.audiences[this.#audienceIndex];
+      if (audience !== undefined) return audience;
+      this.#routeIndex += 1;
+      this.#audienceIndex = 0;
+    }
+  }
+}
+
+/** Hot: called for each subscriber of each window. No await, closure, spread or allocation in here. */
+function visit(subscriber: Subscriber, window: Window, now: number): number {
+  // Whoever reads the log, or joined after the grouping, has or will have all of (from, to] from there.
+  if (subscriber.state !== "live" || subscriber.turn !== window.turn) return 0;
+  const group = subscriber.group;
+  if (group === undefined) return 0;
+  group.prepare();
+  return subscriber.deliver(group, window.from, now);
+}

@@ -1,0 +1,204 @@
+import { WireError } from "./errors.ts";
+
+const encoder = new TextEncoder();
+// Data may begin with U+FEFF; only the one at the start of a whole stream is no part of it.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+const LF = 0x0a;
+const CR = 0x0d;
+const DATA_PREFIX = encoder.encode("data: ");
+const ID_PREFIX = encoder.encode("id: ");
+const ID_FRAMING_BYTES = ID_PREFIX.length + 2;
+// The three line ends of WHATWG HTML, 9.2.5. U+2028, U+2029 and U+0085 are none.
+const LINE_END = /\r\n|\r|\n/g;
+// oxlint-disable-next-line no-control-regex -- NUL is one of the three
+const NOT_ONE_LINE = /[\r\n\0]/;
+
+/** The fields of a whole frame. `retry` is in milliseconds. */
+export interface FrameFields {
+  readonly id?: string | undefined;
+  readonly event?: string | undefined;
+  readonly data?: string | undefined;
+  readonly retry?: number | undefined;
+}
+
+/**
+ * The lines of a frame that are known before its id is: `event:` (left out if undefined) and one
+ * `data:` line for each line of `data`, which may end in CRLF, LF or CR. Empty data is one empty
+ * line, which dispatches an event whose data is "" (WHATWG HTML, 9.2.6).
+ *
+ * There is always one space behind the colon, since parsers remove one: leading spaces survive. Lone
+ * surrogates become U+FFFD. Bytes are taken as valid UTF-8 and copied.
+ *
+ * Throws `WireError` `field_invalid` if `event` is empty or holds CR, LF or NUL. They are never
+ * stripped: what is left would be another event than the publisher meant.
+ */
+export function encodeFields(event: string | undefined, data: string | Uint8Array): Uint8Array {
+  const eventLine = event === undefined ? "" : fieldLine("event", event);
+  if (typeof data === "string") return encoder.encode(eventLine + dataLines(data));
+  return encodeDataBytes(encoder.encode(eventLine), data);
+}
+
+/** `id: <id>\n`. Throws `WireError` `field_invalid` if it is empty or holds CR, LF or NUL. */
+export function idLine(id: string): Uint8Array {
+  return encoder.encode(fieldLine("id", id));
+}
+
+/** How many bytes {@link writeFrame} will write. */
+export function frameBytes(fields: Uint8Array, id: string): number {
+  return fields.length + ID_FRAMING_BYTES + id.length;
+}
+
+/**
+ * Writes `fields`, the id and the blank line to `target`; returns the offset behind them. The id is
+ * visible ASCII, as cursors are; anything else throws `WireError` `field_invalid`.
+ *
+ * Hot: once per published event. It makes no array and no string.
+ */
+export function writeFrame(
+  target: Uint8Array,
+  offset: number,
+  fields: Uint8Array,
+  id: string,
+): number {
+  target.set(fields, offset);
+  let end = offset + fields.length;
+  target.set(ID_PREFIX, end);
+  end += ID_PREFIX.length;
+  for (let index = 0; index < id.length; index += 1) {
+    const code = id.charCodeAt(index);
+    if (code < 0x21 || code > 0x7e) throw fieldInvalid("id", id);
+    target[end] = code;
+    end += 1;
+  }
+  target[end] = LF;
+  target[end + 1] = LF;
+  return end + 2;
+}
+
+/**
+ * A whole frame, blank line included: `retry` first, `id` last, so that a parser that stops early
+ * has not yet moved its place. With `id` alone it is the primer, which dispatches nothing.
+ *
+ * Throws `WireError` `field_invalid` if `event` or `id` is empty or holds CR, LF or NUL, or if
+ * `retry` is not an integer from 0.
+ */
+export function encodeEvent(fields: FrameFields): Uint8Array {
+  const { id, event, data, retry } = fields;
+  let text = "";
+  if (retry !== undefined) text += retryLine(retry);
+  if (event !== undefined) text += fieldLine("event", event);
+  if (data !== undefined) text += dataLines(data);
+  if (id !== undefined) text += fieldLine("id", id);
+  return encoder.encode(`${text}\n`);
+}
+
+/** `: <text>\n\n`, which dispatches nothing. Throws `WireError` `field_invalid` on CR, LF or NUL. */
+export function encodeComment(text: string): Uint8Array {
+  if (NOT_ONE_LINE.test(text)) throw fieldInvalid("comment", text);
+  return encoder.encode(`: ${text}\n\n`);
+}
+
+/**
+ * The second wire form, for connections of many topics: of a whole frame made here, `event:` and
+ * `id:` are kept and the data becomes one line, `{"topic": ..., "data": <the data as a string>}`.
+ */
+export function envelope(frame: Uint8Array, topic: string): Uint8Array {
+  let dataStart = 0;
+  while (!isDataLine(frame, dataStart)) {
+    dataStart = frame.indexOf(LF, dataStart) + 1;
+    if (dataStart === 0) throw new RangeError("a frame without data has no enveloped form");
+  }
+  // The blank line is one LF; the line before it is the id's or, in a frame without id, data.
+  const blank = frame.length - 1;
+  const lastLine = frame.lastIndexOf(LF, blank - 2) + 1;
+  const dataEnd = isDataLine(frame, lastLine) ? blank : lastLine;
+  // One decode and one search, because a body may be a million line ends. Each LF between the data
+  // lines is followed by a prefix of ours, so none of the data itself can match.
+  const data = decoder
+    .decode(frame.subarray(dataStart + DATA_PREFIX.length, dataEnd - 1))
+    .replaceAll("\ndata: ", "\n");
+  // JSON escapes CR and LF, so this is one line whatever the data holds.
+  const body = encoder.encode(`data: ${JSON.stringify({ topic, data })}\n`);
+  const enveloped = new Uint8Array(dataStart + body.length + (frame.length - dataEnd));
+  enveloped.set(frame.subarray(0, dataStart));
+  enveloped.set(body, dataStart);
+  enveloped.set(frame.subarray(dataEnd), dataStart + body.length);
+  return enveloped;
+}
+
+function fieldLine(name: "event" | "id", value: string): string {
+  if (value === "" || NOT_ONE_LINE.test(value)) throw fieldInvalid(name, value);
+  return `${name}: ${value}\n`;
+}
+
+function dataLines(data: string): string {
+  return `data: ${data.replace(LINE_END, "\ndata: ")}\n`;
+}
+
+function retryLine(retry: number): string {
+  if (!Number.isSafeInteger(retry) || retry < 0) {
+    throw new WireError("field_invalid", `retry must be an integer from 0 (ms), not ${retry}`);
+  }
+  return `retry: ${retry}\n`;
+}
+
+function fieldInvalid(name: string, value: string): WireError {
+  const shown = JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);
+  const rule =
+    name === "comment" ? "may not hold CR, LF or NUL" : "may not be empty or hold CR, LF or NUL";
+  return new WireError("field_invalid", `${name} ${rule}: ${shown}`);
+}
+
+/** Data that came as bytes (a request's body) stays bytes: decoding it to encode it again costs both. */
+function encodeDataBytes(eventLine: Uint8Array, data: Uint8Array): Uint8Array {
+  const breaks = countLineEnds(data);
+  const target = new Uint8Array(
+    // The last line end is ours; of a CRLF, two bytes become one.
+    eventLine.length + data.length - breaks.bytes + (breaks.count + 1) * (DATA_PREFIX.length + 1),
+  );
+  target.set(eventLine);
+  let offset = eventLine.length;
+  let start = 0;
+  for (let remaining = breaks.count; remaining >= 0; remaining -= 1) {
+    const end = remaining === 0 ? data.length : lineEnd(data, start);
+    target.set(DATA_PREFIX, offset);
+    target.set(data.subarray(start, end), offset + DATA_PREFIX.length);
+    offset += DATA_PREFIX.length + (end - start);
+    target[offset] = LF;
+    offset += 1;
+    start = end + (data[end] === CR && data[end + 1] === LF ? 2 : 1);
+  }
+  return target;
+}
+
+function countLineEnds(data: Uint8Array): { count: number; bytes: number } {
+  let count = 0;
+  let bytes = 0;
+  // Most bodies are one line, and a native search is many times faster than this loop.
+  if (data.indexOf(LF) === -1 && data.indexOf(CR) === -1) return { count, bytes };
+  for (let index = 0; index < data.length; index += 1) {
+    const byte = data[index];
+    if (byte !== LF && byte !== CR) continue;
+    count += 1;
+    bytes += 1;
+    if (byte === CR && data[index + 1] === LF) {
+      bytes += 1;
+      index += 1;
+    }
+  }
+  return { count, bytes };
+}
+
+function lineEnd(data: Uint8Array, from: number): number {
+  let index = from;
+  while (index < data.length && data[index] !== LF && data[index] !== CR) index += 1;
+  return index;
+}
+
+function isDataLine(frame: Uint8Array, start: number): boolean {
+  for (let index = 0; index < DATA_PREFIX.length; index += 1) {
+    if (frame[start + index] !== DATA_PREFIX[index]) return false;
+  }
+  return true;
+}
