@@ -13,8 +13,8 @@ import type { DisconnectReason } from "./disconnect.ts";
  * - After `wakeWhenDrained` the owner's `onDrained` is called once, when `pendingBytes` is zero again;
  *   if the connection ends first, only `onClosed` is called.
  * - `onClosed` is called exactly once, whoever ended it, and nothing is called after it.
- * - `end` writes the last frames, if any, finishes the response cleanly and closes it; it never waits
- *   for the peer. Neither call throws.
+ * - `end` writes the last frames, if any, finishes the response cleanly and closes it when they have
+ *   left. `abort` closes it now, whatever is pending. Neither throws.
  */
 export interface Connection {
   /** At least 128 random bits; whoever knows it may act for this connection. */
@@ -23,6 +23,7 @@ export interface Connection {
   write(batch: Batch): void;
   wakeWhenDrained(): void;
   end(reason: DisconnectReason, last?: Batch): void;
+  abort(reason: DisconnectReason): void;
 }
 
 /** Who is told what happens to a connection: the subscriber that it carries. */

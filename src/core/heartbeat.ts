@@ -75,6 +75,10 @@ export class Heartbeat {
 
   #visit(subscriber: Subscriber, now: number): void {
     const { heartbeatMs, stallMs } = this.#options;
+    if (subscriber.state === "draining") {
+      if (now - subscriber.wroteAt >= stallMs) subscriber.abort();
+      return;
+    }
     if (subscriber.stalledSince !== 0 && now - subscriber.stalledSince >= stallMs) {
       return subscriber.end("slow_consumer");
     }

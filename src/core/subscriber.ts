@@ -215,9 +215,16 @@ export class Subscriber implements ConnectionOwner {
     const connection = this.#connection;
     if (connection === undefined) return this.abandon();
     this.#move("draining");
+    this.wroteAt = this.#home.now();
+    if (reason === "slow_consumer") return connection.abort(reason);
     if (!DISCONNECTS[reason].isAnnounced) return connection.end(reason);
     const frames = retryMs === undefined ? [] : [retryFrame(retryMs)];
     connection.end(reason, controlBatch(...frames, closeFrame(reason)));
+  }
+
+  /** Cuts a connection whose last frames do not leave. */
+  abort(): void {
+    if (this.state === "draining") this.#connection?.abort("slow_consumer");
   }
 
   /** Forgets a subscriber that never had a connection. */

@@ -1,0 +1,255 @@
+import { createHash, randomBytes } from "node:crypto";
+import { createMemoryBroker } from "../brokers/memory.ts";
+import type { Broker, Durability, Receipt } from "../core/broker.ts";
+import { SluiceError } from "../core/errors.ts";
+import type { EventInput } from "../core/event.ts";
+import type { HeartbeatOptions } from "../core/heartbeat.ts";
+import { Hub } from "../core/hub.ts";
+import type { IdempotencyOptions } from "../core/idempotency.ts";
+import { Pattern } from "../core/pattern.ts";
+import { selectTopics } from "../core/selection.ts";
+import type { TopicSettingsInput } from "../core/settings.ts";
+import { checkTopicName } from "../core/topic-name.ts";
+import type { Runtime } from "../internal/clock.ts";
+import { systemRuntime } from "../internal/clock.ts";
+import { IteratorConnection } from "../transports/iterator.ts";
+import { formatCursor } from "../wire/cursor.ts";
+
+export const DEFAULT_TENANT = "default";
+
+export interface CreateHubOptions {
+  /** Memory for retained events, in bytes. @defaultValue 256 MiB */
+  readonly memoryBytesMax?: number;
+  /** Topics of one tenant. @defaultValue 100,000 */
+  readonly topicsMax?: number;
+  /** Data of one event, in bytes. @defaultValue 1 MiB */
+  readonly eventBytesMax?: number;
+  /** Settings by topic pattern; the first match counts. @defaultValue none */
+  readonly topics?: readonly ({ readonly match: string } & TopicSettingsInput)[];
+  readonly heartbeat?: Partial<HeartbeatOptions>;
+  readonly idempotency?: Partial<IdempotencyOptions>;
+  /** Owns the log. @defaultValue the memory broker, to which the four limits above apply */
+  readonly broker?: Broker;
+  /** Clock, timers, turns and chance. @defaultValue the real ones */
+  readonly runtime?: Runtime;
+}
+
+/** What may be published: text, its UTF-8 bytes, or an event with a name or a key. */
+export type Publishable = string | Uint8Array | EventInput;
+
+export interface PublishOptions {
+  /** @defaultValue "default" */
+  readonly tenant?: string;
+  /** Makes a retry safe: the same key and event are appended once. 1-255 characters. */
+  readonly idempotencyKey?: string;
+}
+
+export interface Published {
+  /** The event's cursor. */
+  readonly id: string;
+  readonly durability: Durability;
+  /** The idempotency key was seen before; nothing was appended now. */
+  readonly isDuplicate: boolean;
+}
+
+/** What `events()` yields. A gap says what could not be delivered; it is never skipped silently. */
+export type TopicItem =
+  | {
+      readonly type: "event";
+      readonly id: string;
+      readonly event: string;
+      readonly data: string;
+    }
+  | {
+      readonly type: "gap";
+      readonly reason: string;
+      readonly from: string | null;
+      readonly to: string;
+    };
+
+export interface EventsOptions {
+  /** A cursor, or `earliest`, `latest`, `last:<n>`. @defaultValue "latest" */
+  readonly after?: string;
+  /** Ends the iteration without an error. */
+  readonly signal?: AbortSignal;
+}
+
+export interface PipeOptions {
+  /** Ends the topic when the source has ended, or has thrown. @defaultValue true */
+  readonly endsTopic?: boolean;
+}
+
+/** A hub in this process. Make it with `createHub`, and serve it with `createGateway`. */
+export class LocalHub {
+  /** The hub that transports and the gateway work with. */
+  readonly core: Hub;
+
+  constructor(core: Hub) {
+    this.core = core;
+  }
+
+  /**
+   * Appends an event to a topic. When it resolves the event is in the log at the named durability.
+   * Rejects with a `SluiceError`: `topic_name_invalid`, `event_name_invalid`, `event_name_reserved`,
+   * `event_too_large`, `topic_ended`, `idempotency_conflict`, `broker_unavailable`.
+   */
+  async publish(
+    topic: string,
+    event: Publishable,
+    options: PublishOptions = {},
+  ): Promise<Published> {
+    const input = toInput(event);
+    const { idempotencyKey: key, tenant = DEFAULT_TENANT } = options;
+    const idempotency = key === undefined ? undefined : { key, fingerprint: fingerprintOf(input) };
+    const receipt = await this.core.publish({ tenant, topic, events: [input], idempotency });
+    return toPublished(receipt);
+  }
+
+  /** Throws `topic_name_invalid`. The topic need not exist yet. */
+  topic(name: string, options: { readonly tenant?: string } = {}): Topic {
+    return new Topic(this, checkTopicName(name), options.tenant ?? DEFAULT_TENANT);
+  }
+
+  /** Ends all subscriptions and closes the broker. */
+  async close(): Promise<void> {
+    await this.core.close();
+  }
+}
+
+/** One topic of a hub. */
+export class Topic {
+  readonly name: string;
+  readonly tenant: string;
+  readonly #hub: LocalHub;
+
+  constructor(hub: LocalHub, name: string, tenant: string) {
+    this.#hub = hub;
+    this.name = name;
+    this.tenant = tenant;
+  }
+
+  async publish(
+    event: Publishable,
+    options: Omit<PublishOptions, "tenant"> = {},
+  ): Promise<Published> {
+    return this.#hub.publish(this.name, event, { ...options, tenant: this.tenant });
+  }
+
+  /**
+   * Yields the topic's events from `after` on, in order, each once, until the topic ends, the signal
+   * aborts or the hub closes. It subscribes when the first event is asked for. A slow consumer is sent from the log at its own pace; nothing is buffered
+   * for it beyond one batch.
+   */
+  async *events(options: EventsOptions = {}): AsyncGenerator<TopicItem, void, void> {
+    const { after, signal } = options;
+    const isAborted = (): boolean => signal?.aborted ?? false;
+    if (isAborted()) return;
+    const opening = await this.#hub.core.subscribe({
+      tenant: this.tenant,
+      selection: selectTopics([this.name]),
+      form: "plain",
+      start: after,
+    });
+    const connection = new IteratorConnection(randomId(), opening.subscriber);
+    const stop = (): void => connection.abort("client_closed");
+    try {
+      if (opening.verdict === "finished") return opening.abandon();
+      opening.attach(connection, { retryMs: 0, hasHello: false });
+      signal?.addEventListener("abort", stop, { once: true });
+      if (isAborted()) stop();
+      for (let event = await connection.take(); event; event = await connection.take()) {
+        if (event.event === "end" || event.event === "close") return;
+        if (event.event === "gap") yield { type: "gap", ...JSON.parse(event.data) };
+        else yield { type: "event", id: event.lastEventId, event: event.event, data: event.data };
+      }
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      stop();
+    }
+  }
+
+  /**
+   * Publishes everything that `source` yields, in order, whoever reads or does not: the topic outlives
+   * its readers. Each event is in the log before the next is asked for. Ends the topic with the source:
+   * `done`, or `error` if it threw, in which case the returned promise rejects with that error.
+   */
+  async pipe(
+    source: AsyncIterable<Publishable> | Iterable<Publishable>,
+    options: PipeOptions = {},
+  ): Promise<{ count: number }> {
+    const { endsTopic = true } = options;
+    let count = 0;
+    try {
+      for await (const event of source) {
+        await this.publish(event);
+        count += 1;
+      }
+    } catch (error) {
+      if (endsTopic) await this.end("error");
+      throw error;
+    }
+    if (endsTopic) await this.end("done");
+    return { count };
+  }
+
+  /** Ends the topic: readers get `event: end`, publishers `topic_ended`; what is retained stays readable. */
+  async end(reason = "ended"): Promise<Published> {
+    return toPublished(await this.#hub.core.end(this.tenant, this.name, reason));
+  }
+
+  /** States settings for the topic, and reopens it if it had ended. */
+  async declare(settings: TopicSettingsInput = {}): Promise<void> {
+    await this.#hub.core.declare(this.tenant, this.name, settings);
+  }
+}
+
+/** A hub on the memory broker, or on the one given. Nothing listens: see `createGateway`. */
+export function createHub(options: CreateHubOptions = {}): LocalHub {
+  const runtime = options.runtime ?? systemRuntime();
+  const rules = (options.topics ?? []).map(({ match, ...settings }) => ({
+    match: Pattern.parse(match),
+    settings,
+  }));
+  const broker =
+    options.broker ??
+    createMemoryBroker({
+      rules,
+      runtime,
+      ...(options.memoryBytesMax !== undefined && { memoryBytesMax: options.memoryBytesMax }),
+      ...(options.topicsMax !== undefined && { topicsMax: options.topicsMax }),
+      ...(options.idempotency !== undefined && { idempotency: options.idempotency }),
+    });
+  const hub = new Hub({
+    broker,
+    runtime,
+    ...(options.eventBytesMax !== undefined && { eventBytesMax: options.eventBytesMax }),
+    ...(options.heartbeat !== undefined && { heartbeat: options.heartbeat }),
+  });
+  return new LocalHub(hub);
+}
+
+/** 128 random bits, for connection ids. */
+export function randomId(): string {
+  return randomBytes(16).toString("base64url");
+}
+
+function toInput(event: Publishable): EventInput {
+  if (typeof event === "string" || event instanceof Uint8Array) return { data: event };
+  if (typeof event === "object" && event !== null && "data" in event) return event;
+  throw new SluiceError("parameter_invalid", "publish takes a string, bytes, or { data, event, key }");
+}
+
+function toPublished(receipt: Receipt): Published {
+  const { epoch, seq } = receipt.last;
+  const { durability, isDuplicate } = receipt;
+  return { id: formatCursor(epoch, seq), durability, isDuplicate };
+}
+
+/** Each part behind its length, so that no two events share a fingerprint (law 21). */
+function fingerprintOf({ event = "", key = "", data }: EventInput): string {
+  const hash = createHash("sha256");
+  for (const part of [event, key, data]) {
+    hash.update(`${Buffer.byteLength(part)}:`).update(part);
+  }
+  return hash.digest("base64url");
+}

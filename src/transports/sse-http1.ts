@@ -1,0 +1,156 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Batch } from "../core/batch.ts";
+import type { Connection, ConnectionOwner } from "../core/connection.ts";
+import type { DisconnectReason } from "../core/disconnect.ts";
+import { streamHeaders } from "../wire/headers.ts";
+
+export interface SseHttp1Options {
+  /** At least 128 random bits; sent as `Sluice-Connection`. */
+  readonly id: string;
+  /** Added to the headers of every stream: CORS, say. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Finds the connection that a socket carries, so that no closure is made per connection. */
+const kConnection = Symbol("sluice.connection");
+type StreamSocket = Socket & { [kConnection]?: SseHttp1Connection };
+
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * False for a request that was pipelined behind one that is not answered yet: its response has no
+ * socket, and raw bytes would land before the earlier response. Wait with `whenSocketAssigned`.
+ */
+export function isReadyForStream(response: ServerResponse): boolean {
+  return response.socket !== null;
+}
+
+/** Calls `task` when the response's turn on its connection has come. Never, if the connection ends first. */
+export function whenSocketAssigned(response: ServerResponse, task: () => void): void {
+  if (response.socket === null) response.once("socket", task);
+  else task();
+}
+
+/**
+ * True when a stream runs on this socket. A request that arrives there can never be answered in
+ * order: whoever handles it destroys the socket and starts nothing (F22).
+ */
+export function carriesStream(socket: Socket): boolean {
+  return (socket as StreamSocket)[kConnection] !== undefined;
+}
+
+/**
+ * Starts an event stream on a response to which nothing was sent, whose socket is assigned. The head
+ * stays corked until the first `write`, which must follow in the same turn, so that head and prelude
+ * leave in one segment: some proxies hold a head back until the first byte of the body.
+ */
+export function openSseHttp1(
+  request: IncomingMessage,
+  response: ServerResponse,
+  owner: ConnectionOwner,
+  options: SseHttp1Options,
+): Connection {
+  return new SseHttp1Connection(request, response, owner, options);
+}
+
+/**
+ * After the head everything goes to the socket as pre-framed chunks: one shared buffer and one write
+ * per delivery, 7.1 us of CPU against 10.3 us for `response.write` (measured). The two must never be
+ * mixed: on Node 26.10 `response.write` followed by `socket.write` puts the frame before the status line.
+ */
+class SseHttp1Connection implements Connection {
+  readonly id: string;
+  readonly #response: ServerResponse;
+  readonly #socket: StreamSocket;
+  readonly #owner: ConnectionOwner;
+  /** HTTP/1.0 knows no chunks: the body ends with the connection (RFC 9112, 6.3). */
+  readonly #isChunked: boolean;
+  #isCorked = true;
+  #reason: DisconnectReason | undefined;
+  #isClosed = false;
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    owner: ConnectionOwner,
+    options: SseHttp1Options,
+  ) {
+    const version = request.httpVersionMinor === 0 ? "1.0" : "1.1";
+    this.id = options.id;
+    this.#response = response;
+    this.#socket = response.socket as StreamSocket;
+    this.#owner = owner;
+    this.#isChunked = version === "1.1";
+    this.#socket[kConnection] = this;
+    this.#socket.on("error", onError);
+    this.#socket.on("close", onClose);
+    this.#socket.setNoDelay(true);
+    // The stream lives as long as its client; who has gone is found by other means than a timeout.
+    this.#socket.setTimeout(0);
+    response.writeHead(200, {
+      ...streamHeaders(version),
+      ...options.headers,
+      "Sluice-Connection": options.id,
+    });
+    this.#socket.cork();
+    response.flushHeaders();
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(batch: Batch): void {
+    this.#socket.write(this.#isChunked ? batch.chunk : batch.frames);
+    if (this.#isCorked) this.#uncork();
+  }
+
+  /**
+   * An empty write queues behind what is pending, so its callback comes when that has left. The
+   * `'drain'` event would not do: below the high-water mark it never comes (measured).
+   */
+  wakeWhenDrained(): void {
+    this.#socket.write(EMPTY, (error) => {
+      if (!error && !this.#isClosed) this.#owner.onDrained();
+    });
+  }
+
+  end(reason: DisconnectReason, last?: Batch): void {
+    if (this.#reason !== undefined || this.#isClosed) return;
+    this.#reason = reason;
+    if (last !== undefined) this.#socket.write(this.#isChunked ? last.chunk : last.frames);
+    if (this.#isCorked) this.#uncork();
+    // Without destroySoon the socket would stay in keep-alive and hold up a drain (measured).
+    this.#response.end(() => this.#socket.destroySoon());
+  }
+
+  abort(reason: DisconnectReason): void {
+    this.#reason ??= reason;
+    this.#socket.destroy();
+  }
+
+  /** The socket failed; `'close'` follows. */
+  failed(): void {
+    this.#reason ??= "reset";
+  }
+
+  closed(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#owner.onClosed(this.#reason ?? "client_closed");
+  }
+
+  #uncork(): void {
+    this.#isCorked = false;
+    this.#socket.uncork();
+  }
+}
+
+function onError(this: StreamSocket): void {
+  this[kConnection]?.failed();
+}
+
+function onClose(this: StreamSocket): void {
+  this[kConnection]?.closed();
+}
