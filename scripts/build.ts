@@ -25,6 +25,16 @@ const startedAt = performance.now();
 const web = filesOf("web");
 const isWebTyped = web.some((file) => file.endsWith(".ts"));
 
+// tsc remembers what it has written; what was removed since, it would not write again.
+const expected = [
+  ...filesOf("src").map((file) => `dist/${file}`),
+  ...web.filter((file) => file.endsWith(".ts")).map((file) => `dist/web/${file}`),
+];
+if (expected.some((file) => !existsSync(`${root}${file.replace(/\.ts$/, ".js")}`))) {
+  rmSync(`${root}dist/.tsbuildinfo`, { force: true });
+  rmSync(`${root}dist/web/.tsbuildinfo`, { force: true });
+}
+
 const compiled = [await run(["tsc", "-p", "tsconfig.json"])];
 if (isWebTyped) compiled.push(await run(["tsc", "-p", "web/tsconfig.json"]));
 

@@ -1,8 +1,7 @@
 // `npm test`: build, check, test. A failed check does not hide the tests; it fails the run at the
-// end. Arguments go to vitest. The test summary is the last line.
-import { run, seconds } from "./support/run.ts";
+// end. Arguments go to vitest. In a good run the test summary is the last line.
+import { run } from "./support/run.ts";
 
-const startedAt = performance.now();
 const node = process.execPath;
 
 if (!(await run([node, "scripts/build.ts"])).isOk) process.exit(1);
@@ -12,5 +11,4 @@ const tested = await run(["vitest", "run", ...process.argv.slice(2)]);
 if (!tested.isOk) process.stderr.write(`sluice: tests failed (vitest: ${tested.exit})\n`);
 if (!checked.isOk)
   process.stderr.write("sluice: checks failed (see above, or run `npm run check`)\n");
-process.stderr.write(`sluice: build, checks and tests took ${seconds(startedAt)}\n`);
 process.exitCode = checked.isOk && tested.isOk ? 0 : 1;

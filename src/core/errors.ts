@@ -125,6 +125,18 @@ export const ERRORS = {
     title: "A header was sent twice",
     hint: "Send Host, Last-Event-ID, Authorization and Idempotency-Key at most once",
   },
+  request_malformed: {
+    status: 400,
+    isRetryable: false,
+    title: "Not an HTTP request",
+    hint: "Send HTTP/1.1 or HTTP/1.0 with one Host header, and no body where none is expected",
+  },
+  headers_too_large: {
+    status: 431,
+    isRetryable: false,
+    title: "The headers are too large",
+    hint: "Send at most 16 KiB of request line and headers",
+  },
   request_target_invalid: {
     status: 400,
     isRetryable: false,

@@ -7,7 +7,7 @@ import type { Subscriber } from "./subscriber.ts";
 export interface HeartbeatOptions {
   /** A connection that nothing was written to for so long gets a comment, in milliseconds. @defaultValue 20,000 */
   readonly heartbeatMs: number;
-  /** A connection that took nothing of what is pending for so long is ended, in milliseconds. @defaultValue 30,000 */
+  /** A connection whose pending bytes have not all left for so long is ended, in milliseconds. @defaultValue 30,000 */
   readonly stallMs: number;
   /** A caught-up connection whose last id is so many events old gets the primer again. @defaultValue 1,000 */
   readonly bookmarkEvents: number;
@@ -79,6 +79,8 @@ export class Heartbeat {
       if (now - subscriber.wroteAt >= stallMs) subscriber.abort();
       return;
     }
+    // A live subscriber with nothing new to write would never be found stuck: let it wait for its bytes.
+    if (subscriber.isPending) subscriber.fallBack(subscriber.settledTo);
     if (subscriber.stalledSince !== 0 && now - subscriber.stalledSince >= stallMs) {
       return subscriber.end("slow_consumer");
     }

@@ -38,13 +38,22 @@ export const METRICS = {
   sluice_heartbeats_total: { type: "counter", help: "Heartbeats written" },
   sluice_bookmarks_total: { type: "counter", help: "Primers written to quiet connections" },
   sluice_flush_windows_total: { type: "counter", help: "Flush windows frozen" },
-  sluice_flush_slices_total: { type: "counter", help: "Turns of the event loop that the flush used" },
+  sluice_flush_slices_total: {
+    type: "counter",
+    help: "Turns of the event loop that the flush used",
+  },
   sluice_flush_overflows_total: {
     type: "counter",
     help: "Times that appending outran the flush, and its subscribers went over to reading the log",
   },
-  sluice_log_reads_total: { type: "counter", help: "Reads of the log by joining or lagging subscribers" },
-  sluice_log_read_errors_total: { type: "counter", help: "Reads of the log that the broker refused" },
+  sluice_log_reads_total: {
+    type: "counter",
+    help: "Reads of the log by joining or lagging subscribers",
+  },
+  sluice_log_read_errors_total: {
+    type: "counter",
+    help: "Reads of the log that the broker refused",
+  },
   sluice_epoch_changes_total: {
     type: "counter",
     help: "Times that the broker's log became another one",

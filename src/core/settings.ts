@@ -1,4 +1,4 @@
-import { Pattern } from "./pattern.ts";
+import type { Pattern } from "./pattern.ts";
 
 export const LANES = ["high", "normal", "bulk"] as const;
 /** Priority class of a topic: which subscribers are written first, never the order within a connection. */

@@ -118,14 +118,19 @@ export class Subscriber implements ConnectionOwner {
     assert(this.#connection === undefined, "a subscriber has one connection");
     this.#connection = connection;
     if (this.state !== "reading") return connection.end("hub_closed");
+    if (result.epoch !== this.#home.epoch) {
+      // The log became another one while the cursor was judged.
+      this.#write(controlBatch(retryFrame(greeting.retryMs)), this.#home.now());
+      return this.loseEpoch();
+    }
     const { frames, publications } = this.#compose(result);
-    const place = this.#placeOf(result);
-    const prelude = [retryFrame(greeting.retryMs)];
+    const place = placeOf(result);
+    const prelude = [retryFrame(greeting.retryMs), ...frames, primerFrame(result.epoch, place)];
     if (greeting.hasHello) {
       const topics = [...this.selection.names, ...this.selection.patterns.map(({ text }) => text)];
+      // Behind the primer: the lastEventId that EventSource shows with it is then the place.
       prelude.push(helloFrame(connection.id, topics));
     }
-    prelude.push(...frames, primerFrame(result.epoch, place));
     this.#write(batchOf(publications, this.form, prelude), this.#home.now());
     this.#sentId(place);
     this.#advance(result);
@@ -134,9 +139,13 @@ export class Subscriber implements ConnectionOwner {
   /** What a read of the log brought. Called while `reading`, with nothing pending. */
   onRead(result: ReadResult): void {
     const { frames, publications } = this.#compose(result);
-    if (frames.length + publications.length > 0) {
-      this.#write(batchOf(publications, this.form, frames), this.#home.now());
+    // A gap is followed by the place from which delivery continues, here as at the start.
+    const isGap = frames.length > 0;
+    const prelude = isGap ? [...frames, primerFrame(result.epoch, placeOf(result))] : [];
+    if (isGap || publications.length > 0) {
+      this.#write(batchOf(publications, this.form, prelude), this.#home.now());
     }
+    if (isGap) this.#sentId(placeOf(result));
     this.#advance(result);
   }
 
@@ -270,11 +279,6 @@ export class Subscriber implements ConnectionOwner {
     this.#connection.wakeWhenDrained();
   }
 
-  /** The place from which delivery continues, never the head while a replay is pending. */
-  #placeOf(result: ReadResult): number {
-    return Math.max(result.after, result.floorMin);
-  }
-
   #sentId(seq: number): void {
     this.idSent = seq;
     this.idSentAt = this.#home.now();
@@ -295,4 +299,9 @@ export class Subscriber implements ConnectionOwner {
     this.state = to;
     if (to !== "closed") this.#home.metrics.add("sluice_subscribers", to);
   }
+}
+
+/** The place from which delivery continues, never the head while a replay is pending. */
+function placeOf(result: ReadResult): number {
+  return Math.max(result.after, result.floorMin);
 }

@@ -172,9 +172,7 @@ export class TenantLog {
   #trimmedOf(selection: Selection, logs: Set<TopicLog>, after: number): string[] {
     const known = [...logs].filter((log) => log.floor > after).map((log) => log.name);
     const unknown =
-      this.forgottenFloor > after
-        ? selection.names.filter((name) => !this.#topics.has(name))
-        : [];
+      this.forgottenFloor > after ? selection.names.filter((name) => !this.#topics.has(name)) : [];
     return [...known, ...unknown].slice(0, TRIMMED_NAMES_MAX);
   }
 

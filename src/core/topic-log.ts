@@ -60,7 +60,6 @@ export class TopicLog {
     return this.#entries.length;
   }
 
-
   append(entry: Entry, now: number): Publication {
     const publication = new Publication(
       { ...entry, previous: this.#newestSeq, topic: this.name, settings: this.settings },

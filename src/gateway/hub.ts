@@ -236,7 +236,10 @@ export function randomId(): string {
 function toInput(event: Publishable): EventInput {
   if (typeof event === "string" || event instanceof Uint8Array) return { data: event };
   if (typeof event === "object" && event !== null && "data" in event) return event;
-  throw new SluiceError("parameter_invalid", "publish takes a string, bytes, or { data, event, key }");
+  throw new SluiceError(
+    "parameter_invalid",
+    "publish takes a string, bytes, or { data, event, key }",
+  );
 }
 
 function toPublished(receipt: Receipt): Published {

@@ -23,6 +23,9 @@ export class IteratorConnection implements Connection {
     this.id = id;
     this.#owner = owner;
     this.#scanner = createScanner({
+      // Frames of our own: they were bounded when they were published.
+      lineBytesMax: Number.MAX_SAFE_INTEGER,
+      eventBytesMax: Number.MAX_SAFE_INTEGER,
       onEvent: (event) => {
         this.#waiting.push(event);
         this.#pendingBytes += event.bytes;

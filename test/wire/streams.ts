@@ -155,7 +155,9 @@ const unit = fc.oneof(
 );
 
 /** Any string at all, lone surrogates included. */
-export const anyText = fc.array(unit, { maxLength: 24 }).map((units) => units.join(""));
+export const anyText = fc
+  .array(unit, { maxLength: 24, size: "max" })
+  .map((units) => units.join(""));
 
 /** Any string that may stand in `event` and `id`. */
 export const anyLine = anyText
@@ -185,7 +187,9 @@ const piece = fc.oneof(
 );
 
 /** Arbitrary bytes that look enough like an event stream to reach every branch of a reader. */
-export const anyStream = fc.array(piece, { maxLength: 60 }).map((pieces) => concat(...pieces));
+export const anyStream = fc
+  .array(piece, { maxLength: 60, size: "max" })
+  .map((pieces) => concat(...pieces));
 
 export const anySizes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 8 });
 

@@ -1,0 +1,26 @@
+export { createHub, DEFAULT_TENANT, LocalHub, Topic } from "./gateway/hub.ts";
+export type {
+  CreateHubOptions,
+  EventsOptions,
+  PipeOptions,
+  Publishable,
+  Published,
+  PublishOptions,
+  TopicItem,
+} from "./gateway/hub.ts";
+export { createMemoryBroker } from "./brokers/memory.ts";
+export type { MemoryBrokerOptions } from "./brokers/memory.ts";
+export { ERRORS, SluiceError } from "./core/errors.ts";
+export type { ErrorCode, ErrorRow } from "./core/errors.ts";
+export { DISCONNECTS } from "./core/disconnect.ts";
+export type { DisconnectReason } from "./core/disconnect.ts";
+export { METRICS } from "./core/metrics.ts";
+export type * from "./core/broker.ts";
+export type { EventInput } from "./core/event.ts";
+export type {
+  Lane,
+  Policy,
+  Retention,
+  TopicSettings,
+  TopicSettingsInput,
+} from "./core/settings.ts";
