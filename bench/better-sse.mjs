@@ -17,7 +17,12 @@ function publish(req, res) {
   req.on("data", (part) => (body += part));
   req.on("end", () => {
     const isBatch = req.headers["content-type"] === "application/x-ndjson";
-    const texts = isBatch ? body.split("\n").filter(Boolean).map((line) => JSON.parse(line)) : [body];
+    const texts = isBatch
+      ? body
+          .split("\n")
+          .filter(Boolean)
+          .map((line) => JSON.parse(line))
+      : [body];
     for (const text of texts) broadcast(text, published++);
     const answer = JSON.stringify({ count: texts.length });
     res.writeHead(201, { "Content-Type": "application/json", "Content-Length": answer.length });

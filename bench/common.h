@@ -36,7 +36,7 @@ static inline double cpu_seconds(void) {
          (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-static void die(const char *format, ...) {
+static inline void die(const char *format, ...) {
   va_list args;
   va_start(args, format);
   vfprintf(stderr, format, args);
@@ -65,7 +65,7 @@ static inline void hist_record(struct hist *h, int64_t micros) {
 }
 
 // The upper edge of the bucket that holds the quantile: never flatters.
-static uint64_t hist_quantile(const struct hist *h, double q) {
+static inline uint64_t hist_quantile(const struct hist *h, double q) {
   uint64_t rank = (uint64_t)(q * (double)h->count), seen = 0;
   if (rank >= h->count) return h->max;
   for (unsigned at = 0; at < HIST_BUCKETS; at++) {
@@ -82,7 +82,7 @@ static uint64_t hist_quantile(const struct hist *h, double q) {
   return h->max;
 }
 
-static void hist_print(FILE *out, const char *name, const struct hist *h) {
+static inline void hist_print(FILE *out, const char *name, const struct hist *h) {
   fprintf(out,
           "\"%s\":{\"count\":%lu,\"mean\":%.1f,\"p50\":%lu,\"p90\":%lu,\"p99\":%lu,\"p999\":%lu,"
           "\"max\":%lu}",
@@ -92,32 +92,32 @@ static void hist_print(FILE *out, const char *name, const struct hist *h) {
 }
 
 // `--name value`; a flag that is not in the argument list has its default.
-static const char *option(int argc, char **argv, const char *name, const char *fallback) {
+static inline const char *option(int argc, char **argv, const char *name, const char *fallback) {
   for (int i = 1; i + 1 < argc; i++)
     if (argv[i][0] == '-' && argv[i][1] == '-' && strcmp(argv[i] + 2, name) == 0) return argv[i + 1];
   return fallback;
 }
 
-static long option_long(int argc, char **argv, const char *name, long fallback) {
+static inline long option_long(int argc, char **argv, const char *name, long fallback) {
   const char *text = option(argc, argv, name, NULL);
   return text ? strtol(text, NULL, 10) : fallback;
 }
 
-static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+static inline void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-static void set_nodelay(int fd) {
+static inline void set_nodelay(int fd) {
   int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-static struct sockaddr_in loopback(unsigned host, int port) {
+static inline struct sockaddr_in loopback(unsigned host, int port) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   a.sin_addr.s_addr = htonl(0x7f000000u | (host & 0x00ffffffu));
   return a;
 }
 
 // A tool must not outlive the harness, whatever kills that; a peer that is gone is an errno.
-static void tool_start(void) {
+static inline void tool_start(void) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_TIMERSLACK, 1000UL);
   signal(SIGPIPE, SIG_IGN);
@@ -125,7 +125,7 @@ static void tool_start(void) {
 }
 
 // The event's data: `<stream><number> <due micros> xxx...`, padded to `bytes`. Returns its length.
-static int write_event_text(char *out, char stream, int64_t number, int64_t due, int bytes) {
+static inline int write_event_text(char *out, char stream, int64_t number, int64_t due, int bytes) {
   int n = sprintf(out, "%c%ld %ld ", stream, number, due);
   if (n < bytes) {
     memset(out + n, 'x', (size_t)(bytes - n));
@@ -136,7 +136,7 @@ static int write_event_text(char *out, char stream, int64_t number, int64_t due,
 
 // One line of standard input if a whole one is there: 1 with `line` filled, 0 for not yet, -1 at
 // its end.
-static int read_command(char *line, size_t size) {
+static inline int read_command(char *line, size_t size) {
   static char held[4096];
   static size_t length;
   for (;;) {

@@ -96,8 +96,9 @@ int main(int argc, char **argv) {
   char stream = option(argc, argv, "stream", "a")[0];
   uint64_t in_flight = (uint64_t)option_long(argc, argv, "in-flight", 4096);
   int64_t batch_micros = option_long(argc, argv, "batch-micros", 1000);
-  if (bytes > 60000 || batch_max * (bytes + 8) > OUT_BYTES / 4 || in_flight > REQUESTS_MAX) {
-    fprintf(stderr, "publish: --bytes, --batch or --in-flight is too large\n");
+  if (batch_max > OUT_BYTES / 4 / (bytes + 8)) batch_max = OUT_BYTES / 4 / (bytes + 8);
+  if (bytes > 60000 || in_flight > REQUESTS_MAX) {
+    fprintf(stderr, "publish: --bytes or --in-flight is too large\n");
     return 1;
   }
 

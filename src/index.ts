@@ -8,6 +8,9 @@ export type {
   PublishOptions,
   TopicItem,
 } from "./gateway/hub.ts";
+export { createGateway } from "./gateway/gateway.ts";
+export type { Gateway, GatewayOptions } from "./gateway/gateway.ts";
+export type { Logger } from "./gateway/logger.ts";
 export { createMemoryBroker } from "./brokers/memory.ts";
 export type { MemoryBrokerOptions } from "./brokers/memory.ts";
 export { ERRORS, SluiceError } from "./core/errors.ts";

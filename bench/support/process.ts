@@ -11,6 +11,20 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
+/**
+ * CPU seconds that everything on this machine has used, time stolen by its host included. What is
+ * left after the server and the tools shows a run that was disturbed.
+ */
+export function machineCpuSeconds(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = (
+    readFileSync("/proc/stat", "utf8").split("\n")[0] ?? ""
+  )
+    .split(/\s+/)
+    .map(Number);
+  const ticks = [user, nice, system, irq, softirq, steal];
+  return ticks.reduce<number>((sum, each) => sum + (each ?? 0), 0) / TICKS_PER_SECOND;
+}
+
 function fieldKiB(path: string, name: string): number {
   const match = new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(readFileSync(path, "utf8"));
   return match ? Number(match[1]) : 0;
@@ -50,4 +64,3 @@ export function memory(pid: number): Memory {
 
 /** Kernel memory for sockets is not in any process's RSS: slab growth is the nearest to it. */
 export const kernelSlabKiB = (): number => fieldKiB("/proc/meminfo", "Slab");
-

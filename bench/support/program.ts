@@ -16,6 +16,13 @@ export interface ProgramOptions {
   readonly cwd?: string;
 }
 
+const running = new Set<ChildProcess>();
+
+/** For the end of the harness, however it comes: a server under test must not outlive it. */
+export function killAll(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
 /** A child process on one core that speaks JSON lines, and can be awaited line by line. */
 export class Program {
   readonly name: string;
@@ -31,6 +38,7 @@ export class Program {
       stdio: ["pipe", "pipe", "pipe"],
       cwd: options.cwd,
     });
+    running.add(this.#child);
     // A program that is already gone needs no command.
     this.#child.stdin?.on("error", () => {});
     this.#read();
@@ -61,7 +69,9 @@ export class Program {
       const left = until - performance.now();
       if (this.#isOver || left <= 0) {
         const why = this.#isOver ? "ended" : `was silent for ${timeoutMs} ms`;
-        throw new Error(`${this.name} ${why} before "${msg}": ${this.#errors.slice(-5).join(" | ")}`);
+        throw new Error(
+          `${this.name} ${why} before "${msg}": ${this.#errors.slice(-5).join(" | ")}`,
+        );
       }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, left);
@@ -107,6 +117,7 @@ export class Program {
 
   #end(why: string): void {
     this.#isOver = true;
+    running.delete(this.#child);
     this.#errors.push(why);
     this.#wake();
   }

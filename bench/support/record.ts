@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { availableParallelism, release } from "node:os";
+import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { benchFolder } from "./tools.ts";
 
@@ -93,7 +93,7 @@ export function describe(): Pick<Result, "date" | "node" | "kernel" | "cores"> {
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
     node: process.versions.node,
     kernel: release().split("-")[0] as string,
-    cores: availableParallelism(),
+    cores: cpus().length,
   };
 }
 

@@ -38,3 +38,20 @@ export const latencyFigures = (checks: Checks): Figures => ({
 });
 
 export const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+/** Does `act` again and again while `task` runs; rejects as `task` does. */
+export async function during<T>(
+  task: Promise<T>,
+  everyMs: number,
+  act: () => void | Promise<void>,
+): Promise<T> {
+  const state = { isOver: false };
+  const over = task.finally(() => (state.isOver = true));
+  // A rejection is told at the end, to the one who waits for it, and not as unhandled before that.
+  over.catch(() => {});
+  while (!state.isOver) {
+    await act();
+    await pause(everyMs);
+  }
+  return over;
+}

@@ -24,6 +24,8 @@ export interface FeedOptions {
   readonly mode?: "post" | "ndjson";
   readonly stream?: string;
   readonly grace?: number;
+  /** Events in one write; of send-only alone, for the self-test of the load client. */
+  readonly perSend?: number;
 }
 
 export interface Server {
@@ -63,13 +65,14 @@ export async function startServer(name: ServerName, options: ServerOptions = {})
   const adminUrl = typeof listening["adminUrl"] === "string" ? listening["adminUrl"] : undefined;
 
   async function feed(feedOptions: FeedOptions): Promise<Feed> {
-    const { rate, bytes, seconds, stream = "a" } = feedOptions;
+    const { perSend = 1, ...rest } = feedOptions;
+    const { rate, bytes, seconds, stream = "a" } = rest;
     if (!hasPublish(name)) {
-      program.send(`start ${rate} ${bytes} ${seconds}`);
+      program.send(`start ${rate} ${bytes} ${seconds} ${perSend}`);
       const done = await program.line("done", (seconds + 30) * 1_000);
       return { events: Math.round(rate * seconds), last: Number(done["number"]), stream: "a" };
     }
-    const report = await publish({ port, path: "/v1/topics/t", ...feedOptions, stream });
+    const report = await publish({ port, path: "/v1/topics/t", ...rest, stream });
     return { events: report.events, last: report.events - 1, stream, publish: report };
   }
   return { name, program, pid: program.pid, port, adminUrl, feed };

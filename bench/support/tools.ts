@@ -6,7 +6,7 @@ import { Program, type Line } from "./program.ts";
 
 export const benchFolder = fileURLToPath(new URL("..", import.meta.url));
 export const repositoryFolder = join(benchFolder, "..");
-const buildFolder = join(benchFolder, ".build");
+export const buildFolder = join(benchFolder, ".build");
 
 /** The core of everything that is not the server. */
 export const TOOL_CORE = 1;
@@ -19,7 +19,9 @@ export function buildTools(): void {
     const program = join(buildFolder, name);
     const builtAt = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     if (sources.every((file) => statSync(file).mtimeMs < builtAt)) continue;
-    execFileSync("gcc", ["-O2", "-Wall", "-o", program, sources[0] as string], { stdio: "inherit" });
+    execFileSync("gcc", ["-O2", "-Wall", "-o", program, sources[0] as string], {
+      stdio: "inherit",
+    });
   }
 }
 
@@ -69,6 +71,7 @@ export interface LoadReport extends Line {
   readonly slow: Checks;
   readonly last: Last;
   readonly slowLast: Last;
+  readonly cpuSeconds: number;
   readonly cpuShare: number;
   readonly turnMicrosMax: number;
 }
@@ -106,7 +109,12 @@ export class Load {
   }
 
   /** Waits until each of the connections has event `number` of `stream`, or the time is over. */
-  async settle(stream: string, number: number, timeoutMs: number, from: "last" | "slowLast" = "last") {
+  async settle(
+    stream: string,
+    number: number,
+    timeoutMs: number,
+    from: "last" | "slowLast" = "last",
+  ) {
     const until = performance.now() + timeoutMs;
     for (;;) {
       const report = await this.report();

@@ -43,24 +43,35 @@ export async function openSubscription(
 ): Promise<Opening> {
   const subscriber = new Subscriber(tenant, options);
   tenant.add(subscriber);
+  const deadline = runtime.now() + OPEN_DEADLINE_MS;
+  const read = (from: ReadFrom): Promise<ReadResult> =>
+    readPatiently(tenant, broker, runtime, options, from, deadline);
   try {
-    const { epoch } = tenant;
-    const place = placeOf(options.start, epoch);
-    subscriber.lost = place.lost;
-    const read = (from: ReadFrom): Promise<ReadResult> =>
-      readPatiently(tenant, broker, runtime, options, from);
-    let result = await read(place.from);
-    const isForeign = result.epoch !== epoch;
-    if (place.isResume && place.lost === undefined && (isForeign || result.after > result.head)) {
-      subscriber.lost = isForeign ? "epoch" : "future";
-      result = await read("earliest");
-    } else if (place.from === "latest" && result.endedAt !== undefined) {
-      // Nothing else will come: whoever starts at the end of a topic is told how it ended (law 14).
-      result = await read(result.endedAt - 1);
+    for (;;) {
+      const { epoch } = tenant;
+      const place = placeOf(options.start, epoch);
+      subscriber.lost = place.lost;
+      let result = await read(place.from);
+      if (result.epoch === epoch) {
+        if (place.isResume && place.lost === undefined && result.after > result.head) {
+          subscriber.lost = "future";
+          result = await read("earliest");
+        } else if (place.from === "latest" && result.endedAt !== undefined) {
+          // Nothing else will come: whoever starts at the end of a topic is told how it ended (law 14).
+          result = await read(result.endedAt - 1);
+        }
+      }
+      if (result.epoch === epoch && tenant.epoch === epoch) {
+        // Whoever asked for what there is has lost nothing.
+        if (!place.isResume) subscriber.toldFloor = result.floor;
+        return judge(subscriber, result, place.isResume);
+      }
+      // The log became another one meanwhile: the start is judged anew once the tail has said so too.
+      if (runtime.now() >= deadline) {
+        throw new SluiceError("broker_unavailable", "the broker's log is being replaced");
+      }
+      await pause(runtime);
     }
-    // Whoever asked for what there is has lost nothing.
-    if (!place.isResume) subscriber.toldFloor = result.floor;
-    return judge(subscriber, result, place.isResume);
   } catch (error) {
     subscriber.abandon();
     throw error;
@@ -90,8 +101,8 @@ async function readPatiently(
   runtime: Runtime,
   options: SubscriberOptions,
   from: ReadFrom,
+  deadline: number,
 ): Promise<ReadResult> {
-  const deadline = runtime.now() + OPEN_DEADLINE_MS;
   for (;;) {
     try {
       return await broker.read({
@@ -104,9 +115,13 @@ async function readPatiently(
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== "broker_unavailable") throw error;
       if (runtime.now() >= deadline) throw error;
-      await new Promise<void>((resolve) => {
-        runtime.after(RETRY_MS * (0.5 + runtime.random()), resolve);
-      });
+      await pause(runtime);
     }
   }
+}
+
+async function pause(runtime: Runtime): Promise<void> {
+  await new Promise<void>((resolve) => {
+    runtime.after(RETRY_MS * (0.5 + runtime.random()), resolve);
+  });
 }

@@ -80,6 +80,7 @@ export class ReadQueue {
 
   #read(subscriber: Subscriber): void {
     const { broker, tenant } = this.#options;
+    const { epoch } = tenant;
     this.#readsNow += 1;
     tenant.metrics.plain.sluice_log_reads_total += 1;
     broker
@@ -92,18 +93,20 @@ export class ReadQueue {
         bytesMax: BATCH_BYTES_MAX,
       })
       .then(
-        (result) => this.#onRead(subscriber, result),
+        (result) => this.#onRead(subscriber, result, epoch),
         () => this.#onFailure(subscriber),
       );
   }
 
-  #onRead(subscriber: Subscriber, result: ReadResult): void {
+  /** `epoch` is the one in which the reader's place was asked for: in another the same number is another place. */
+  #onRead(subscriber: Subscriber, result: ReadResult, epoch: string): void {
     this.#readsNow -= 1;
     subscriber.isQueued = false;
     this.#failures = 0;
     if (subscriber.state === "reading") {
       // A result of another incarnation than the hub knows: the tail brings the news, then it reads again.
-      if (result.epoch === this.#options.tenant.epoch) subscriber.onRead(result);
+      const { tenant } = this.#options;
+      if (result.epoch === tenant.epoch && epoch === tenant.epoch) subscriber.onRead(result);
       else this.#retry(subscriber);
     }
     if (this.isReady) this.#options.onReady();

@@ -17,13 +17,11 @@ interface Reader {
  * connection: a later read of the same connection does not repeat it.
  */
 export function gapOf(reader: Reader, result: ReadResult): Gap | undefined {
-  const { epoch, after, floor, floorMin, trimmed } = result;
+  const { epoch, after, floor, trimmed } = result;
   if (reader.lost !== undefined) {
-    return {
-      reason: reader.lost,
-      from: null,
-      to: formatCursor(epoch, Math.max(after, floorMin)),
-    };
+    // To the highest floor: of the topics whose floor is lower some events follow below it, but what
+    // the others have lost there is told.
+    return { reason: reader.lost, from: null, to: formatCursor(epoch, Math.max(after, floor)) };
   }
   if (floor <= Math.max(after, reader.toldFloor)) return undefined;
   return {

@@ -263,7 +263,8 @@ export class Subscriber implements ConnectionOwner {
   }
 
   #advance(result: ReadResult): void {
-    this.cursor = Math.max(result.through, result.after);
+    // The place may lie beyond what was frozen: what a window still holds below it was told as a gap.
+    this.cursor = Math.max(result.through, placeOf(result));
     const last = result.publications.at(-1);
     if (last !== undefined) this.#sentId(last.seq);
     if (result.endedAt !== undefined && this.cursor >= result.endedAt) this.end("topic_ended");

@@ -16,8 +16,9 @@ export class Window {
   /** Tells this window's groups from those that a subscriber kept from an earlier one. */
   readonly turn: number;
   readonly #routes: readonly Route[];
+  /** In the order of service. As they were when the window was frozen: a route's own list changes with its patterns between slices. */
+  readonly #audiences: readonly Audience[];
   readonly #roots: Group[] = [];
-  #routeIndex = 0;
   #audienceIndex = 0;
   #visiting: Iterator<Subscriber> | undefined;
 
@@ -29,6 +30,7 @@ export class Window {
       dirty.length < 2
         ? dirty
         : LANES.flatMap((lane) => dirty.filter((route) => route.lane === lane));
+    this.#audiences = this.#routes.flatMap((route) => route.audiences);
     for (const route of this.#routes) this.#group(route);
   }
 
@@ -38,7 +40,7 @@ export class Window {
    */
   serve(slice: Slice, spend: (bytes: number) => boolean): boolean {
     for (;;) {
-      const audience = this.#audience();
+      const audience = this.#audiences[this.#audienceIndex];
       if (audience === undefined) return true;
       this.#visiting ??= audience.subscribers.values();
       for (;;) {
@@ -79,17 +81,6 @@ export class Window {
           subscriber.group = subscriber.group.with(route);
         }
       }
-    }
-  }
-
-  #audience(): Audience | undefined {
-    for (;;) {
-      const route = this.#routes[this.#routeIndex];
-      if (route === undefined) return undefined;
-      const audience = route.audiences[this.#audienceIndex];
-      if (audience !== undefined) return audience;
-      this.#routeIndex += 1;
-      this.#audienceIndex = 0;
     }
   }
 }

@@ -1,0 +1,39 @@
+import type { TopicSettings } from "../../src/core/settings.ts";
+import { leafOf } from "../../src/gateway/config/leaf.ts";
+import { topicRuleSchema } from "../../src/gateway/config/topic-settings.ts";
+import { formatBytes, formatDuration } from "../../src/gateway/config/units.ts";
+import { table } from "./generated.ts";
+
+type Schema = Parameters<typeof leafOf>[0];
+
+/** The settings of a topic, from the schema that rules and `PUT` are read by. */
+export function topicDocs(defaults: TopicSettings): string {
+  const { retention, lane, policy, ttlMs } = defaults;
+  const shown: Readonly<Record<string, string>> = {
+    match: "required in a rule, absent in a `PUT`",
+    "retention.count": `\`${retention.countMax}\``,
+    "retention.bytes": `\`${formatBytes(retention.bytesMax)}\``,
+    "retention.age": `\`${formatDuration(retention.ageMsMax)}\``,
+    lane: `\`${lane}\``,
+    policy: `\`${policy}\``,
+    ttl: `\`${formatDuration(ttlMs)}\``,
+  };
+  const rows = leavesOf(topicRuleSchema.in, []).map(({ key, meaning }) => {
+    const value = shown[key];
+    if (value === undefined) throw new Error(`no default is known for the topic setting ${key}`);
+    return [`\`${key}\``, value, meaning];
+  });
+  return table(["setting", "default", "meaning and bounds"], rows);
+}
+
+function leavesOf(schema: Schema, path: readonly string[]): { key: string; meaning: string }[] {
+  const leaf = leafOf(schema);
+  if (leaf !== undefined) {
+    return [{ key: path.join("."), meaning: `${leaf.description}: ${leaf.expects}` }];
+  }
+  const inner = "innerType" in schema._zod.def ? (schema._zod.def.innerType as Schema) : schema;
+  const shape = "shape" in inner._zod.def ? inner._zod.def.shape : {};
+  return Object.entries(shape as Readonly<Record<string, Schema>>).flatMap(([name, member]) =>
+    leavesOf(member, [...path, name]),
+  );
+}

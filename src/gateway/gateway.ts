@@ -1,0 +1,193 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import Router from "find-my-way";
+import { SluiceError } from "../core/errors.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Runtime } from "../internal/clock.ts";
+import { systemRuntime } from "../internal/clock.ts";
+import { carriesStream } from "../transports/sse-http1.ts";
+import { ClientGone } from "./body.ts";
+import { jitteredRetryMs } from "./exchange.ts";
+import type { Exchange, Services } from "./exchange.ts";
+import { answerOptions, guard, setCorsHeaders } from "./guard.ts";
+import type { GuardOptions } from "./guard.ts";
+import { silentLogger } from "./logger.ts";
+import type { Logger } from "./logger.ts";
+import { loadPlayground } from "./playground.ts";
+import { answerProblem, RefusedError, toSluiceError } from "./problem.ts";
+import { publish } from "./publish.ts";
+import { subscribeEvents, subscribeTopic } from "./subscribe.ts";
+import { declareTopic, deleteTopic } from "./topics.ts";
+
+export interface GatewayOptions {
+  /** Origins whose pages may call, as browsers write them (`https://example.org`), or `*`. @defaultValue none */
+  readonly corsOrigins?: readonly string[];
+  /**
+   * No authentication stands in front: only loopback names in `Host`, and only pages of this host or
+   * of `corsOrigins`. Any website could otherwise reach a developer's local port. @defaultValue true
+   */
+  readonly isOpen?: boolean;
+  /** Who the request acts for. Throws a `SluiceError` to refuse it. @defaultValue "default" for all */
+  readonly tenantOf?: (request: IncomingMessage) => string;
+  /** What `retry:` tells clients, in milliseconds, jittered by 50 % either way. @defaultValue 2,000 */
+  readonly retryMs?: number;
+  /** Body of an NDJSON batch, in bytes. @defaultValue 8 MiB */
+  readonly batchBytesMax?: number;
+  /** Serves the playground at `/`, in open mode only. @defaultValue false */
+  readonly hasPlayground?: boolean;
+  /** @defaultValue says nothing */
+  readonly logger?: Logger;
+  /** @defaultValue the real clock and chance */
+  readonly runtime?: Runtime;
+}
+
+/** Serves a hub over HTTP on whatever server it is mounted on. */
+export interface Gateway {
+  /**
+   * Answers one request. For `node:http`, Express (`app.use(gateway.handler)`, ahead of body parsers)
+   * and Fastify (hijacked). `next`, if given, is called for paths that are not Sluice's.
+   */
+  readonly handler: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    next?: (error?: unknown) => void,
+  ) => void;
+  /** Opens no stream from now on, answers with `Connection: close`, and tells every subscriber `pool_draining`. */
+  drain(): void;
+}
+
+type Route = (exchange: Exchange) => void | Promise<void>;
+/** What may be done to a resource. One line registers it; `OPTIONS`, `Allow` and 405 follow from it. */
+type Resource = Readonly<Partial<Record<"GET" | "HEAD" | "POST" | "PUT" | "DELETE", Route>>>;
+
+const RESOURCES: Readonly<Record<string, Resource>> = {
+  "/v1/topics/*": {
+    GET: subscribeTopic,
+    HEAD: subscribeTopic,
+    POST: publish,
+    PUT: declareTopic,
+    DELETE: deleteTopic,
+  },
+  "/v1/events": { GET: subscribeEvents, HEAD: subscribeEvents },
+};
+
+/** Nothing is listening when it returns: mount its `handler`. Takes what `createHub` made, or its core. */
+export function createGateway(
+  of: Hub | { readonly core: Hub },
+  options: GatewayOptions = {},
+): Gateway {
+  const hub = "core" in of ? of.core : of;
+  const { tenantOf, isOpen = true, corsOrigins = [], logger = silentLogger } = options;
+  const hasPlayground = isOpen && (options.hasPlayground ?? false);
+  const guardOptions: GuardOptions = { isOpen, corsOrigins };
+  let isDraining = false;
+  const services: Services = {
+    hub,
+    logger,
+    hasPlayground,
+    runtime: options.runtime ?? systemRuntime(),
+    retryMs: options.retryMs ?? 2_000,
+    batchBytesMax: options.batchBytesMax ?? 8 * 1024 * 1024,
+    isDraining: () => isDraining,
+  };
+  const find = routerOf({ ...RESOURCES, ...(hasPlayground ? loadPlayground() : {}) });
+
+  const handle = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: ((error?: unknown) => void) | undefined,
+  ): Promise<void> => {
+    const { url = "/", method = "GET" } = request;
+    const mark = url.indexOf("?");
+    const path = mark === -1 ? url : url.slice(0, mark);
+    const found = find(path);
+    if (found === undefined && next !== undefined) return next();
+    guard(request, guardOptions);
+    setCorsHeaders(request, response, guardOptions);
+    if (isDraining) throw new SluiceError("shutting_down", "this gateway accepts no more requests");
+    if (url === "*") return answerOptions(request, response, METHODS);
+    if (found === undefined) {
+      throw new SluiceError("not_found", `nothing is at ${JSON.stringify(path.slice(0, 80))}`);
+    }
+    const methods = [...Object.keys(found.resource), "OPTIONS"];
+    if (method === "OPTIONS") return answerOptions(request, response, methods);
+    const route = Object.hasOwn(found.resource, method)
+      ? found.resource[method as keyof Resource]
+      : undefined;
+    if (route === undefined) throw methodNotAllowed(method, methods);
+    await route({
+      services,
+      request,
+      response,
+      tenant: tenantOf?.(request) ?? "default",
+      topic: found.rest,
+      query: mark === -1 ? "" : url.slice(mark + 1),
+    });
+  };
+
+  return {
+    handler(request, response, next) {
+      // What follows a stream on its socket can never be answered in order: no second stream (F22).
+      if (carriesStream(request.socket)) {
+        request.socket.destroy();
+        return;
+      }
+      handle(request, response, next).catch((thrown: unknown) => {
+        if (thrown instanceof ClientGone) return;
+        if (isDraining && !response.headersSent) response.setHeader("Connection", "close");
+        answerProblem(request, response, toSluiceError(thrown, logger), hub.metrics);
+      });
+    },
+    drain() {
+      isDraining = true;
+      for (const subscriber of hub.subscribers()) {
+        subscriber.end("pool_draining", jitteredRetryMs(services));
+      }
+    },
+  };
+}
+
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+/** Longer than any path that Node's header limit lets through: a long name is refused as a name. */
+const PATH_LENGTH_MAX = 64 * 1024;
+
+interface Found {
+  readonly resource: Resource;
+  /** What the wildcard stands for, decoded. */
+  readonly rest: string;
+}
+
+/** Methods are not the router's business, because a path that exists answers 405 and OPTIONS. */
+function routerOf(
+  resources: Readonly<Record<string, Resource>>,
+): (path: string) => Found | undefined {
+  const unused = (): void => {};
+  const router = Router({ maxParamLength: PATH_LENGTH_MAX, onBadUrl: refuseTarget });
+  for (const [path, resource] of Object.entries(resources))
+    router.on("GET", path, unused, resource);
+  return (path) => {
+    const found = router.find("GET", path);
+    if (found === null) return undefined;
+    if (found.handler !== unused) return { resource: BAD_TARGET, rest: "" };
+    return { resource: found.store as Resource, rest: found.params["*"] ?? "" };
+  };
+}
+
+function refuseTarget(): never {
+  throw new SluiceError("request_target_invalid", "the percent-encoding of the path is broken");
+}
+
+const BAD_TARGET: Resource = {
+  GET: refuseTarget,
+  HEAD: refuseTarget,
+  POST: refuseTarget,
+  PUT: refuseTarget,
+  DELETE: refuseTarget,
+};
+
+function methodNotAllowed(method: string, methods: readonly string[]): RefusedError {
+  const error = new SluiceError(
+    "method_not_allowed",
+    `${method} is not one of ${methods.join(", ")}`,
+  );
+  return new RefusedError(error, { headers: { Allow: methods.join(", ") } });
+}

@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Idempotency } from "../core/broker.ts";
+import { SluiceError } from "../core/errors.ts";
+import type { EventInput } from "../core/event.ts";
+import { checkTopicName } from "../core/topic-name.ts";
+import { formatCursor } from "../wire/cursor.ts";
+import { readBody } from "./body.ts";
+import type { BodyLimit } from "./body.ts";
+import { answerJson } from "./exchange.ts";
+import type { Exchange, Services } from "./exchange.ts";
+import { bodyKindOf } from "./media-type.ts";
+import type { BodyKind } from "./media-type.ts";
+import { checkJson, splitNdjson } from "./ndjson.ts";
+import { parseQuery } from "./query.ts";
+import { inTurn } from "./turns.ts";
+
+const PARAMETERS = ["event", "key"];
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+
+/**
+ * `POST /v1/topics/{topic}`. 201, or 200 for a duplicate, means that the events are in the log at the
+ * durability that is named. With an error nothing was appended, but for `broker_unavailable`.
+ */
+export async function publish(exchange: Exchange): Promise<void> {
+  const { request, response, services, tenant } = exchange;
+  const topic = checkTopicName(exchange.topic);
+  const query = parseQuery(exchange.query, PARAMETERS);
+  const fields = { event: query.one("event"), key: query.one("key") };
+  const kind = bodyKindOf(request);
+  const key = idempotencyKeyOf(request);
+  const body = readBody(request, response, limitOf(kind, services));
+  const receipt = await inTurn(request.socket, body, async (bytes) => {
+    const events = eventsOf(kind, bytes, fields, services);
+    const idempotency: Idempotency | undefined =
+      key === undefined ? undefined : { key, fingerprint: fingerprint(fields, kind, bytes) };
+    return services.hub.publish({ tenant, topic, events, idempotency });
+  });
+  const { first, last, count, durability, isDuplicate } = receipt;
+  const place =
+    kind === "ndjson"
+      ? {
+          first: formatCursor(first.epoch, first.seq),
+          last: formatCursor(last.epoch, last.seq),
+          count,
+        }
+      : { id: formatCursor(last.epoch, last.seq) };
+  const duplicate = isDuplicate ? { duplicate: true } : {};
+  answerJson(exchange, isDuplicate ? 200 : 201, { ...place, durability, ...duplicate });
+}
+
+type Fields = Omit<EventInput, "data">;
+
+function limitOf(kind: BodyKind, { hub, batchBytesMax }: Services): BodyLimit {
+  return kind === "ndjson"
+    ? { bytesMax: batchBytesMax, code: "batch_too_large" }
+    : { bytesMax: hub.eventBytesMax, code: "event_too_large" };
+}
+
+function eventsOf(
+  kind: BodyKind,
+  body: Uint8Array,
+  fields: Fields,
+  { hub }: Services,
+): readonly EventInput[] {
+  if (kind === "ndjson") {
+    return splitNdjson(body, hub.eventBytesMax).map((data) => ({ ...fields, data }));
+  }
+  if (kind === "json") checkJson(body);
+  return [{ ...fields, data: body }];
+}
+
+function idempotencyKeyOf(request: IncomingMessage): string | undefined {
+  const key = request.headers["idempotency-key"];
+  if (key === undefined) return undefined;
+  if (typeof key === "string" && IDEMPOTENCY_KEY.test(key)) return key;
+  throw new SluiceError(
+    "idempotency_key_invalid",
+    `the key has ${key.length} characters, or one that is not printable ASCII`,
+  );
+}
+
+/** Each part behind its length, so that no two requests share one (law 21). */
+function fingerprint({ event = "", key = "" }: Fields, kind: BodyKind, body: Uint8Array): string {
+  const hash = createHash("sha256");
+  for (const part of [event, key, kind, body]) {
+    hash.update(`${Buffer.byteLength(part)}:`).update(part);
+  }
+  return hash.digest("base64url");
+}

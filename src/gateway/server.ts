@@ -1,0 +1,118 @@
+import { createServer } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
+import type { Socket } from "node:net";
+import { SluiceError } from "../core/errors.ts";
+import type { Hub } from "../core/hub.ts";
+import { createAdmin } from "./admin.ts";
+import { awaitContinue } from "./body.ts";
+import { answerClientError, writeRawProblem } from "./client-error.ts";
+import { createGateway } from "./gateway.ts";
+import type { GatewayOptions } from "./gateway.ts";
+import { listen } from "./listen.ts";
+import { silentLogger } from "./logger.ts";
+import type { Logger } from "./logger.ts";
+
+/** What is not gone so long after `close` is destroyed, in milliseconds: the whole exit takes 1 s at most. */
+const CLOSE_DEADLINE_MS = 800;
+
+/** See facts of measurement in docs/architecture.md; none of these touches a running stream. */
+const HTTP_OPTIONS = {
+  keepAliveTimeout: 50_000,
+  // Against slow headers: with Node's defaults 50 connections that drip for 20 s are all kept.
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 2_000,
+  noDelay: true,
+  // Without a delay: a delay would set the probes' interval to 1 s, whatever the system says.
+  keepAlive: true,
+  // A missing Host is refused by the guard, with a problem document.
+  requireHostHeader: false,
+} as const;
+
+export interface ServerOptions {
+  readonly host: string;
+  /** 0 takes any free port; the URL tells which. */
+  readonly port: number;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  /** The playground is on by default here. */
+  readonly gateway?: GatewayOptions;
+  /** @defaultValue says nothing */
+  readonly logger?: Logger;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  readonly adminUrl: string;
+  /**
+   * Fails readiness, stops listening, tells every subscriber `pool_draining` and ends its response
+   * cleanly; what is left after 800 ms is destroyed. When it resolves nothing is open, the hub is closed.
+   */
+  close(): Promise<void>;
+}
+
+/** Both listeners are listening when it resolves. Rejects with `ListenError`; then nothing is open. */
+export async function startServer(hub: Hub, options: ServerOptions): Promise<RunningServer> {
+  const logger = options.logger ?? silentLogger;
+  const gateway = createGateway(hub, { hasPlayground: true, logger, ...options.gateway });
+  let isReady = true;
+  const admin = createAdmin(hub, () => isReady, logger);
+  const publicServer = createHttpServer(gateway.handler, hub);
+  const adminServer = createHttpServer(admin.handler, hub);
+  let url: string;
+  let adminUrl: string;
+  try {
+    url = await listen(publicServer, options.host, options.port);
+    adminUrl = await listen(adminServer, options.adminHost, options.adminPort);
+  } catch (error) {
+    admin.close();
+    publicServer.close();
+    throw error;
+  }
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    isReady = false;
+    const closed = closeServer(publicServer);
+    gateway.drain();
+    await closed;
+    await hub.close();
+    admin.close();
+    adminServer.closeAllConnections();
+    await closeServer(adminServer);
+  };
+  return { url, adminUrl, close: () => (closing ??= close()) };
+}
+
+function createHttpServer(handler: ReturnType<typeof createGateway>["handler"], hub: Hub): Server {
+  const server = createServer(HTTP_OPTIONS, (request, response) => handler(request, response));
+  server.on("checkContinue", (request, response) => {
+    awaitContinue(request);
+    handler(request, response);
+  });
+  server.on("connection", onConnection);
+  server.on("connect", (_request: IncomingMessage, socket) => {
+    hub.metrics.add("sluice_requests_rejected_total", "method_not_allowed");
+    const error = new SluiceError("method_not_allowed", "this is no proxy");
+    writeRawProblem(socket as Socket, error, { Allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS" });
+    socket.resume();
+    (socket as Socket).destroySoon();
+  });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    answerClientError(error, socket as Socket, hub.metrics);
+  });
+  return server;
+}
+
+/** From the first moment: an error of a socket without a listener would end the process. */
+function onConnection(socket: Socket): void {
+  socket.on("error", ignore);
+}
+
+function ignore(): void {}
+
+async function closeServer(server: Server): Promise<void> {
+  const deadline = setTimeout(() => server.closeAllConnections(), CLOSE_DEADLINE_MS);
+  // Closes what is idle as well, and calls back when all is closed.
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  clearTimeout(deadline);
+}
