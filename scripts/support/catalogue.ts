@@ -67,7 +67,7 @@ export const FAULTS: Rows = {
   S28: "Publish abuse: 413 before the body is buffered, 408 for a slow one, nothing half-published.",
   S29: "Secrets are compared in constant time.",
   S30: "Few runtime dependencies, exact versions, a lock file, no install scripts of dependencies at run time.",
-  P01: "The gateway is killed between the bytes of a frame: the client drops the partial event and resumes exactly.",
+  P01: "The gateway is killed between the bytes of a frame: the client drops the partial event; its resume is exact, or told why not.",
   P02: "A worker of several is killed: only its clients drop.",
   P03: "The primary is killed: no orphan keeps the port.",
   P04: "SIGSTOP for 10 s: healthy clients are not evicted on resume.",

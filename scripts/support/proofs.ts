@@ -33,7 +33,9 @@ export function findProofs(): Map<string, Proof[]> {
     for (const title of stringsOf(file)) {
       for (const id of idsOf(title)) {
         if (!Object.hasOwn(CATALOGUE, id)) {
-          throw new Error(`${file}: "${title}" names ${id}, which scripts/support/catalogue.ts lacks`);
+          throw new Error(
+            `${file}: "${title}" names ${id}, which scripts/support/catalogue.ts lacks`,
+          );
         }
         const known = proofs.get(id) ?? [];
         if (!known.some((proof) => proof.file === file && proof.title === title)) {
@@ -69,8 +71,27 @@ function describe(rows: Readonly<Record<string, string>>, proofs: Map<string, Pr
     ["id", "what must hold", "tests"],
     proven.map(([id, statement]) => [id, statement, (proofs.get(id) ?? []).map(show).join("<br>")]),
   );
-  const rest = open.length === 0 ? "" : `\n\nNo test of this release carries: ${open.join(", ")}.`;
+  const rest = open.length === 0 ? "" : `\n\nNo test of this release carries: ${ranges(open)}.`;
   return `${proven.length === 0 ? "" : text}${rest}`;
+}
+
+/** `S02, S05 to S08`. The ids are in order. */
+function ranges(ids: readonly string[]): string {
+  const runs: string[][] = [];
+  for (const id of ids) {
+    const run = runs.at(-1);
+    const last = run?.at(-1);
+    const isNext = last !== undefined && next(last) === id;
+    if (run !== undefined && isNext) run.push(id);
+    else runs.push([id]);
+  }
+  return runs.flatMap((run) => (run.length < 3 ? run : [`${run[0]} to ${run.at(-1)}`])).join(", ");
+}
+
+function next(id: string): string {
+  return id.replace(/[0-9]+$/, (digits) =>
+    String(Number(digits) + 1).padStart(id.startsWith("law") ? 1 : 2, "0"),
+  );
 }
 
 function show({ file, title }: Proof): string {

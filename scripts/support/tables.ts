@@ -25,14 +25,17 @@ export async function tableParts(): Promise<GeneratedPart[]> {
 }
 
 function options(): string {
-  const rows = configOptions().map(({ key, flag, env, leaf, defaultValue }) => [
+  const rows = configOptions().map(({ key, flag, env, leaf, description, defaultValue }) => [
     `\`${key}\``,
-    flag === undefined ? "" : `\`${flag}\``,
-    env === undefined ? "" : `\`${env}\``,
+    [flag, env]
+      .filter((name) => name !== undefined)
+      .map((name) => `\`${name}\``)
+      .join("<br>"),
     shown(defaultValue),
-    `${leaf.description}: ${leaf.expects}`,
+    leaf?.expects ?? "a list of rules, in a file only",
+    description,
   ]);
-  return table(["in a file", "flag", "variable", "default", "meaning and bounds"], rows);
+  return table(["in a file", "flag, variable", "default", "accepted", "meaning"], rows);
 }
 
 function shown(value: unknown): string {

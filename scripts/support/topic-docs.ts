@@ -18,18 +18,24 @@ export function topicDocs(defaults: TopicSettings): string {
     policy: `\`${policy}\``,
     ttl: `\`${formatDuration(ttlMs)}\``,
   };
-  const rows = leavesOf(topicRuleSchema.in, []).map(({ key, meaning }) => {
+  const rows = leavesOf(topicRuleSchema.in, []).map(({ key, accepted, meaning }) => {
     const value = shown[key];
     if (value === undefined) throw new Error(`no default is known for the topic setting ${key}`);
-    return [`\`${key}\``, value, meaning];
+    return [`\`${key}\``, value, accepted, meaning];
   });
-  return table(["setting", "default", "meaning and bounds"], rows);
+  return table(["setting", "default", "accepted", "meaning"], rows);
 }
 
-function leavesOf(schema: Schema, path: readonly string[]): { key: string; meaning: string }[] {
+interface Row {
+  readonly key: string;
+  readonly accepted: string;
+  readonly meaning: string;
+}
+
+function leavesOf(schema: Schema, path: readonly string[]): Row[] {
   const leaf = leafOf(schema);
   if (leaf !== undefined) {
-    return [{ key: path.join("."), meaning: `${leaf.description}: ${leaf.expects}` }];
+    return [{ key: path.join("."), accepted: leaf.expects, meaning: leaf.description }];
   }
   const inner = "innerType" in schema._zod.def ? (schema._zod.def.innerType as Schema) : schema;
   const shape = "shape" in inner._zod.def ? inner._zod.def.shape : {};

@@ -17,6 +17,8 @@ import { packageVersion } from "./version.ts";
 
 /** The whole exit takes 1 s at most; what is still open then goes with the process, in milliseconds. */
 const EXIT_DEADLINE_MS = 950;
+/** Signals so close together are one, in milliseconds. */
+const SAME_SIGNAL_MS = 300;
 /** For the last log lines to leave, in milliseconds. */
 const FLUSH_MS = 100;
 
@@ -65,10 +67,7 @@ export async function serve(loaded: LoadedConfig, context: Context): Promise<Exi
 
   const { exitCode, reason } = await ending;
   logger.info({ reason }, "closing");
-  // A second signal is answered at once; by now the first one has been heard.
-  process
-    .once("SIGINT", () => process.exit(exitCode))
-    .once("SIGTERM", () => process.exit(exitCode));
+  endAtSecondSignal(exitCode);
   const deadline = setTimeout(() => process.exit(exitCode), EXIT_DEADLINE_MS);
   await server.close();
   logger.info("closed");
@@ -95,6 +94,18 @@ function endOfProcess(onError: (error: unknown, origin: string) => void): Promis
       resolve({ exitCode: EXIT.internal, reason: origin });
     });
   });
+}
+
+/**
+ * A second signal ends the process at once, but not one that comes with the first: Ctrl-C under `npm
+ * start` arrives twice, from the terminal and from npm.
+ */
+function endAtSecondSignal(exitCode: ExitCode): void {
+  const firstAt = performance.now();
+  const onSignal = (): void => {
+    if (performance.now() - firstAt >= SAME_SIGNAL_MS) process.exit(exitCode);
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
 }
 
 function createHubOf(config: Config): Hub {

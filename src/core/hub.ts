@@ -146,6 +146,7 @@ export class Hub {
     this.#isClosed = true;
     this.#heartbeat.close();
     for (const subscriber of this.subscribers()) subscriber.end("hub_closed");
+    this.#tenants.clear();
     await this.broker.close();
   }
 

@@ -56,20 +56,26 @@ export class ReadQueue {
     if (this.isReady) this.#options.onReady();
   }
 
-  /** Starts reads until nobody is ready, too many are under way, or the slice or allowance is spent. */
-  serve(slice: Slice, spend: (bytes: number) => boolean): void {
+  /**
+   * Starts reads until nobody is ready, too many are under way, or the slice or allowance is spent.
+   * True if it started any.
+   */
+  serve(slice: Slice, spend: (bytes: number) => boolean): boolean {
+    let hasStarted = false;
     while (this.isReady) {
       const subscriber = this.#ready.shift();
-      if (subscriber === undefined) return;
+      if (subscriber === undefined) break;
       if (subscriber.state !== "reading") {
         subscriber.isQueued = false;
         continue;
       }
       this.#read(subscriber);
+      hasStarted = true;
       slice.spendWrite();
       // The result is written when it comes; it is paid for now, or a slice could start any number.
-      if (spend(BATCH_BYTES_MAX) || slice.isSpent) return;
+      if (spend(BATCH_BYTES_MAX) || slice.isSpent) break;
     }
+    return hasStarted;
   }
 
   #queue(subscriber: Subscriber): void {

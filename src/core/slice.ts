@@ -35,6 +35,11 @@ export class Slice {
     if (this.#writesLeft % WRITES_PER_CLOCK_READ === 0) this.now = this.#runtime.now();
   }
 
+  /** Gives the rest of the slice back: the loop turns first. */
+  end(): void {
+    this.#writesLeft = 0;
+  }
+
   get isSpent(): boolean {
     return this.#writesLeft <= 0 || this.now >= this.#deadline;
   }

@@ -48,6 +48,8 @@ export class TenantHub implements Tail, SubscriberHome {
   #seenTo = 0;
   #window: Window | undefined;
   #turns = 0;
+  /** A window has outlasted a slice since somebody was last let read. */
+  #isReadDue = false;
   #attachment: Attachment | undefined;
 
   constructor(options: TenantHubOptions) {
@@ -127,8 +129,13 @@ export class TenantHub implements Tail, SubscriberHome {
   }
 
   /**
-   * Serves the window, then those who read the log, then the next window, until nothing is left
-   * (true), or until the slice or the allowance is spent (false).
+   * Serves the windows, then those who read the log, until nothing is left (true), or until the slice
+   * or the allowance is spent (false).
+   *
+   * Readers come when everything is frozen, so that what they get reaches up to the last window and
+   * they are live before the next one: served between two windows they would always be one behind,
+   * for as long as something is appended in every turn. Where a window outlasts a slice they come
+   * after it, or live delivery could starve them.
    */
   flush(slice: Slice): boolean {
     const spend = (bytes: number): boolean => {
@@ -137,12 +144,20 @@ export class TenantHub implements Tail, SubscriberHome {
     };
     for (;;) {
       if (this.#window !== undefined) {
-        if (!this.#window.serve(slice, spend)) return false;
+        if (!this.#window.serve(slice, spend)) {
+          this.#isReadDue = true;
+          return false;
+        }
         this.#window.close();
         this.#window = undefined;
       }
-      this.#reads.serve(slice, spend);
-      if (this.#pending.length === 0) return !this.#reads.isReady;
+      if (this.#pending.length === 0 || this.#isReadDue) {
+        this.#isReadDue = false;
+        const hasStarted = this.#reads.serve(slice, spend);
+        if (this.#pending.length === 0) return !this.#reads.isReady;
+        // What the broker has at hand is here before the next turn, and the window after it finds them live.
+        if (hasStarted) slice.end();
+      }
       if (slice.isSpent || this.allowance <= 0) return false;
       this.#freeze();
     }

@@ -10,6 +10,7 @@ import { jitteredRetryMs } from "./exchange.ts";
 import type { Exchange, Services } from "./exchange.ts";
 import { answerOptions, guard, setCorsHeaders } from "./guard.ts";
 import type { GuardOptions } from "./guard.ts";
+import type { LocalHub } from "./hub.ts";
 import { silentLogger } from "./logger.ts";
 import type { Logger } from "./logger.ts";
 import { loadPlayground } from "./playground.ts";
@@ -70,12 +71,13 @@ const RESOURCES: Readonly<Record<string, Resource>> = {
   "/v1/events": { GET: subscribeEvents, HEAD: subscribeEvents },
 };
 
-/** Nothing is listening when it returns: mount its `handler`. Takes what `createHub` made, or its core. */
-export function createGateway(
-  of: Hub | { readonly core: Hub },
-  options: GatewayOptions = {},
-): Gateway {
-  const hub = "core" in of ? of.core : of;
+/** Serves what `createHub` made. Nothing is listening when it returns: mount its `handler`. */
+export function createGateway(hub: LocalHub, options: GatewayOptions = {}): Gateway {
+  return gatewayOf(hub.core, options);
+}
+
+/** The same for a hub of the core. */
+export function gatewayOf(hub: Hub, options: GatewayOptions = {}): Gateway {
   const { tenantOf, isOpen = true, corsOrigins = [], logger = silentLogger } = options;
   const hasPlayground = isOpen && (options.hasPlayground ?? false);
   const guardOptions: GuardOptions = { isOpen, corsOrigins };

@@ -6,8 +6,8 @@ import type { Hub } from "../core/hub.ts";
 import { createAdmin } from "./admin.ts";
 import { awaitContinue } from "./body.ts";
 import { answerClientError, writeRawProblem } from "./client-error.ts";
-import { createGateway } from "./gateway.ts";
-import type { GatewayOptions } from "./gateway.ts";
+import { gatewayOf } from "./gateway.ts";
+import type { Gateway, GatewayOptions } from "./gateway.ts";
 import { listen } from "./listen.ts";
 import { silentLogger } from "./logger.ts";
 import type { Logger } from "./logger.ts";
@@ -54,7 +54,7 @@ export interface RunningServer {
 /** Both listeners are listening when it resolves. Rejects with `ListenError`; then nothing is open. */
 export async function startServer(hub: Hub, options: ServerOptions): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger;
-  const gateway = createGateway(hub, { hasPlayground: true, logger, ...options.gateway });
+  const gateway = gatewayOf(hub, { hasPlayground: true, logger, ...options.gateway });
   let isReady = true;
   const admin = createAdmin(hub, () => isReady, logger);
   const publicServer = createHttpServer(gateway.handler, hub);
@@ -83,7 +83,7 @@ export async function startServer(hub: Hub, options: ServerOptions): Promise<Run
   return { url, adminUrl, close: () => (closing ??= close()) };
 }
 
-function createHttpServer(handler: ReturnType<typeof createGateway>["handler"], hub: Hub): Server {
+function createHttpServer(handler: Gateway["handler"], hub: Hub): Server {
   const server = createServer(HTTP_OPTIONS, (request, response) => handler(request, response));
   server.on("checkContinue", (request, response) => {
     awaitContinue(request);

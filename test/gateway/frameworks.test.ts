@@ -6,7 +6,7 @@ import { fastify } from "fastify";
 import { expect, onTestFinished, test } from "vitest";
 import { createMemoryBroker } from "../../src/brokers/memory.ts";
 import { Hub } from "../../src/core/hub.ts";
-import { createGateway } from "../../src/gateway/gateway.ts";
+import { gatewayOf } from "../../src/gateway/gateway.ts";
 import type { Gateway, GatewayOptions } from "../../src/gateway/gateway.ts";
 import { systemRuntime } from "../../src/internal/clock.ts";
 import { openStream, post, send } from "./support.ts";
@@ -14,7 +14,7 @@ import { openStream, post, send } from "./support.ts";
 function newGateway(options: GatewayOptions = {}): Gateway {
   const hub = new Hub({ broker: createMemoryBroker(), runtime: systemRuntime() });
   onTestFinished(() => hub.close());
-  return createGateway(hub, options);
+  return gatewayOf(hub, options);
 }
 
 async function serve(listener: RequestListener): Promise<{ url: string }> {

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { createMemoryBroker } from "../../src/brokers/memory.ts";
 import { Hub } from "../../src/core/hub.ts";
 import { answerClientError } from "../../src/gateway/client-error.ts";
-import { createGateway } from "../../src/gateway/gateway.ts";
+import { gatewayOf } from "../../src/gateway/gateway.ts";
 import { ListenError } from "../../src/gateway/listen.ts";
 import { startServer } from "../../src/gateway/server.ts";
 import { systemRuntime } from "../../src/internal/clock.ts";
@@ -103,7 +103,7 @@ test.each(GARBAGE)(
 test("a request that took too long to arrive is answered 408 and may be sent again", async () => {
   const hub = newHub();
   const timeouts = { headersTimeout: 20, requestTimeout: 20, connectionsCheckingInterval: 5 };
-  const server = createServer(timeouts, createGateway(hub, { isOpen: false }).handler);
+  const server = createServer(timeouts, gatewayOf(hub, { isOpen: false }).handler);
   server.on("clientError", (error, socket) =>
     answerClientError(error, socket as never, hub.metrics),
   );

@@ -29,12 +29,14 @@ export class Reader {
   halves = 0;
   tornChunks = 0;
   lastId = "";
+  /** The epochs that gaps with reason `epoch` led to. */
+  readonly logsLost = new Set<string>();
   failure: Error | undefined;
   readonly #options: ReaderOptions;
   #socket: Socket | undefined;
   #isStopped = false;
   #unpaced = 0;
-  #awaited: { id: string; resolve: () => void } | undefined;
+  #awaited: { isIt: () => boolean; resolve: () => void } | undefined;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -43,11 +45,13 @@ export class Reader {
   }
 
   /** Resolves when the reader has come as far as `id`, or has failed. */
-  async reached(id: string): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#awaited = { id, resolve };
-      this.#look();
-    });
+  reached(id: string): Promise<void> {
+    return this.#until(() => seqOf(this.lastId) >= seqOf(id));
+  }
+
+  /** Resolves when the reader has been told of the loss of so many logs, or has failed. */
+  told(logs: number): Promise<void> {
+    return this.#until(() => this.logsLost.size >= logs);
   }
 
   stop(): void {
@@ -99,6 +103,7 @@ export class Reader {
     const { lastEventId: id } = event;
     if (event.event === "gap") {
       const gap = JSON.parse(event.data) as { reason: string; from: string | null; to: string };
+      if (gap.reason === "epoch") this.logsLost.add(gap.to.slice(0, gap.to.indexOf(".")));
       return checker.add({ type: "gap", reader: name, gap });
     }
     this.delivered += 1;
@@ -119,10 +124,17 @@ export class Reader {
     setTimeout(() => socket?.resume(), pace.pauseMs);
   }
 
+  #until(isIt: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#awaited = { isIt, resolve };
+      this.#look();
+    });
+  }
+
   #look(): void {
     const awaited = this.#awaited;
     if (awaited === undefined) return;
-    if (this.failure === undefined && !isAtOrBehind(awaited.id, this.lastId)) return;
+    if (this.failure === undefined && !awaited.isIt()) return;
     this.#awaited = undefined;
     awaited.resolve();
   }
@@ -132,10 +144,6 @@ export class Reader {
     this.stop();
     this.#look();
   }
-}
-
-function isAtOrBehind(target: string, id: string): boolean {
-  return seqOf(id) >= seqOf(target);
 }
 
 export function seqOf(id: string): number {

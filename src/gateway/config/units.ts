@@ -17,7 +17,7 @@ const BYTES_OF: Readonly<Record<string, number>> = {
 };
 
 // Anchored, and linear whatever the text is. The JSON Schema has their source.
-export const DURATION = /^([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)?$/;
+export const DURATION = /^([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)?$/;
 export const BYTES = /^([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(B|[kKMG]B|[KMG]iB)?$/;
 
 /**
