@@ -1,6 +1,7 @@
 // Makes the generated parts of docs/ from the code's tables and from the titles of the tests.
-// `--check` writes nothing and fails if a part differs.
+// `--check` writes nothing and fails if a part differs, or a link leads nowhere.
 import { placeParts } from "./support/generated.ts";
+import { brokenLinks } from "./support/links.ts";
 import { proofParts } from "./support/proofs.ts";
 import { tableParts } from "./support/tables.ts";
 
@@ -13,4 +14,6 @@ for (const file of faults) {
       : `sluice: made the generated parts of ${file}\n`,
   );
 }
-if (isCheck && faults.length > 0) process.exitCode = 1;
+const broken = brokenLinks();
+for (const fault of broken) process.stderr.write(`${fault}\n`);
+if ((isCheck && faults.length > 0) || broken.length > 0) process.exitCode = 1;

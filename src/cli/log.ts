@@ -9,22 +9,25 @@ const WAITING_BYTES_MAX = 1024 * 1024;
  * bound, then they are dropped, and the next reader is told how many (P24).
  */
 export class LogSink {
-  /** Lines that nobody will ever read. */
-  droppedTotal = 0;
-
+  readonly #onDropped: () => void;
   readonly #stream: NodeJS.WritableStream & { readonly writableLength: number };
   #droppedUntold = 0;
   #isBroken = false;
 
-  constructor(stream: NodeJS.WritableStream & { readonly writableLength: number }) {
+  /** `onDropped` is called for each line that nobody will ever read. */
+  constructor(
+    stream: NodeJS.WritableStream & { readonly writableLength: number },
+    onDropped: () => void,
+  ) {
     this.#stream = stream;
+    this.#onDropped = onDropped;
     stream.on("error", () => (this.#isBroken = true));
     stream.on("drain", () => this.#tellDropped());
   }
 
   write(line: string): boolean {
     if (this.#isBroken || this.#stream.writableLength > WAITING_BYTES_MAX) {
-      this.droppedTotal += 1;
+      this.#onDropped();
       this.#droppedUntold += 1;
       return false;
     }

@@ -5,10 +5,11 @@ import { EXIT, UsageError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
 import { lineBlocks, wholeInput } from "./lines.ts";
 import { Output } from "./output.ts";
-import { targetUrl } from "./target.ts";
+import type { Register } from "./register.ts";
+import { URL_DEFAULT, targetUrl } from "./target.ts";
 import { counted, paint } from "./terminal.ts";
 
-export interface PubOptions {
+interface PubOptions {
   readonly url?: string;
   readonly event?: string;
   readonly key?: string;
@@ -24,8 +25,23 @@ const PROGRESS_MS = 200;
 /** What every request of this command has in common. */
 type Request = Omit<PublishOptions, "data" | "type">;
 
-/** `sluice pub <topic> [data]`: resolves when everything is in the log. */
-export async function pub(
+export const register: Register = (command, context, done) => {
+  command
+    .argument("<topic>", "the topic, such as orders/eu")
+    .argument("[data]", "the event's text; without it, standard input without its last line end")
+    .option("--lines", "each line of standard input is an event")
+    .option("--ndjson", "each line of standard input is a JSON value and an event, sent in batches")
+    .option("--event <name>", "the event's name")
+    .option("--key <key>", "the event's conflation key")
+    .option("--idempotency-key <key>", "makes it safe to run the same command again")
+    .option("--url <url>", `where Sluice is (default: ${URL_DEFAULT}, env: SLUICE_URL)`)
+    .action(async (topic: string, data: string | undefined, options: PubOptions) =>
+      done(await pub(topic, data, options, context)),
+    );
+};
+
+/** Resolves when everything is in the log. */
+async function pub(
   topic: string,
   data: string | undefined,
   options: PubOptions,
@@ -96,7 +112,8 @@ const NEWLINE = Buffer.from("\n");
 function atLine(error: unknown, line: number, type: "ndjson" | "text"): unknown {
   if (!(error instanceof SluiceClientError)) return error;
   const { code, message, problem, cause } = error;
-  const before = line === 1 ? "nothing before it" : `lines 1 to ${line - 1} were published`;
+  const before =
+    line === 1 ? "nothing before it was published" : `lines 1 to ${line - 1} were published`;
   const place = type === "ndjson" ? `in the batch from line ${line}` : `at line ${line}`;
   // Without an answer nobody knows: the server may have had the request and not the time to say so.
   const now = code === "unreachable" ? `${place}, which may have been published` : place;

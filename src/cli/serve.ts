@@ -8,11 +8,13 @@ import { startServer } from "../gateway/server.ts";
 import type { RunningServer } from "../gateway/server.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { banner } from "./banner.ts";
+import { addConfigFlags, loadFromFlags } from "./config-flags.ts";
 import type { Context } from "./context.ts";
 import { EXIT, UnavailableError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
 import { describeListenError } from "./listen-report.ts";
 import { LogSink, createLogger } from "./log.ts";
+import type { Register } from "./register.ts";
 import { packageVersion } from "./version.ts";
 
 /** The whole exit takes 1 s at most; what is still open then goes with the process, in milliseconds. */
@@ -22,16 +24,24 @@ const SAME_SIGNAL_MS = 300;
 /** For the last log lines to leave, in milliseconds. */
 const FLUSH_MS = 100;
 
+export const register: Register = (command, context, done) => {
+  addConfigFlags(command).action(async () =>
+    done(await serve(loadFromFlags(command, context), context)),
+  );
+};
+
 /** Runs the gateway until a signal or a mistake of its own ends it; then ends the process. */
-export async function serve(loaded: LoadedConfig, context: Context): Promise<ExitCode> {
+async function serve(loaded: LoadedConfig, context: Context): Promise<ExitCode> {
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
-  const sink = new LogSink(stdout);
+  const hub = createHubOf(config);
+  const sink = new LogSink(stdout, () => {
+    hub.metrics.plain.sluice_log_lines_dropped_total += 1;
+  });
   const logger = await createLogger(config.logLevel, sink, isTerminal);
   const ending = endOfProcess((error, origin) => logger.fatal({ err: error, origin }, "crashed"));
 
-  const hub = createHubOf(config);
   let server: RunningServer;
   try {
     server = await startServer(hub, {

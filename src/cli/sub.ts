@@ -6,17 +6,29 @@ import type { Context } from "./context.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
 import { Output } from "./output.ts";
-import { targetUrl } from "./target.ts";
+import type { Register } from "./register.ts";
+import { URL_DEFAULT, targetUrl } from "./target.ts";
 import { paint, printable } from "./terminal.ts";
 
-export interface SubOptions {
+interface SubOptions {
   readonly url?: string;
   readonly from?: string;
   readonly count?: string;
 }
 
-/** `sluice sub <topic...>`: resolves when the topics have ended, enough has come, or nobody reads any more. */
-export async function sub(
+export const register: Register = (command, context, done) => {
+  command
+    .argument("<topic...>", "topics, and patterns such as 'orders/*' or 'orders/**'")
+    .option("--from <place>", "earliest, latest, last:<n> or an event's id (default: latest)")
+    .option("--count <n>", "end after so many events")
+    .option("--url <url>", `where Sluice is (default: ${URL_DEFAULT}, env: SLUICE_URL)`)
+    .action(async (topics: string[], options: SubOptions) =>
+      done(await sub(topics, options, context)),
+    );
+};
+
+/** Resolves when the topics have ended, enough has come, or nobody reads any more. */
+async function sub(
   topics: readonly string[],
   options: SubOptions,
   context: Context,

@@ -11,5 +11,10 @@ export function targetUrl(option: string | undefined, { env }: Context): string 
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
     throw new UsageError(`${name} is not a URL such as ${URL_DEFAULT}`);
   }
+  const { username, password } = new URL(text);
+  // fetch refuses such a URL, and repeats it in its message.
+  if (username !== "" || password !== "") {
+    throw new UsageError(`${name} must not have a user or password in it`);
+  }
   return text;
 }

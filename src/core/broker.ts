@@ -97,6 +97,15 @@ export interface ReadRequest {
   readonly bytesMax: number;
 }
 
+/** How many topics a read names as trimmed at most. */
+export const TRIMMED_MAX = 1_000;
+
+export interface TrimmedTopic {
+  /** A pattern stands for the topics that it may have matched and whose records were dropped. */
+  readonly topic: string;
+  readonly floor: number;
+}
+
 /**
  * What the log held at one moment. Everything retained of the selection in (`after`, `through`] is in
  * `publications`, merged in order.
@@ -112,8 +121,8 @@ export interface ReadResult {
   readonly floor: number;
   /** The lowest floor of the selection's topics: nothing older is retained anywhere. */
   readonly floorMin: number;
-  /** Some topics (at most 16) whose floor is above `after`. */
-  readonly trimmed: readonly string[];
+  /** The topics whose floor is above `after`; if there are more than `TRIMMED_MAX`, that many of them. */
+  readonly trimmed: readonly TrimmedTopic[];
   /** All of the selection's topics have ended; the sequence number of the last end. Never with a pattern. */
   readonly endedAt: number | undefined;
 }

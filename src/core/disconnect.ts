@@ -18,7 +18,7 @@ export const DISCONNECTS = {
   topic_ended: { isAnnounced: false, meaning: "Every topic of the subscriber has ended" },
   pool_draining: { isAnnounced: true, meaning: "The gateway is shutting down; reconnect" },
   hub_closed: { isAnnounced: false, meaning: "The hub was closed in the process that owns it" },
-  internal_error: { isAnnounced: true, meaning: "Sluice made a mistake; reconnect" },
+  internal_error: { isAnnounced: false, meaning: "Sluice made a mistake; reconnect" },
 } as const satisfies Record<string, DisconnectRow>;
 
 export type DisconnectReason = keyof typeof DISCONNECTS;

@@ -47,14 +47,11 @@ export class FlushScheduler {
       const tenant = this.#active.first();
       if (tenant === undefined) return;
       if (tenant.allowance <= 0) tenant.allowance += QUANTUM_BYTES;
-      if (tenant.allowance <= 0) {
-        // Its last frame was larger than a turn: it waits until its turns have paid for it.
-        this.#active.shift();
-        this.#active.push(tenant);
-      } else if (tenant.flush(slice)) {
+      if (tenant.allowance > 0 && tenant.flush(slice)) {
         this.#active.shift();
         this.#isActive.delete(tenant);
       } else if (tenant.allowance <= 0) {
+        // Its turn is spent; or its last frame was larger than a turn, and its turns pay for it first.
         this.#active.shift();
         this.#active.push(tenant);
       }

@@ -22,12 +22,18 @@ export const HEARTBEAT_DEFAULTS: HeartbeatOptions = {
   bookmarkMs: 60_000,
 };
 
-/** Spokes of the wheel: how finely the phases are spread over half an interval. */
+/** Spokes of the wheel: how finely the phases are spread over a round. */
 const SPOKES = 20;
+/**
+ * Time between two visits, in intervals. Who was idle for half an interval gets a heartbeat; who was
+ * so for just less waits for the next visit, which must not come later than a whole interval after.
+ * A half would be exact; what is missing to it is room for timers that come late.
+ */
+const ROUND = 0.45;
 const HEARTBEAT = controlBatch(HEARTBEAT_FRAME);
 
 /**
- * Visits every subscriber twice an interval, at a phase of its own, on one timer for all of them: a
+ * Visits every subscriber a little more than twice an interval, at a phase of its own, on one timer for all of them: a
  * wheel of twenty spokes. What is due is looked up when the spoke comes, so that a write to a
  * connection never has to move a timer. No connection is idle for longer than one interval.
  */
@@ -42,7 +48,7 @@ export class Heartbeat {
 
   constructor(options: HeartbeatOptions, runtime: Runtime, metrics: Metrics) {
     this.#options = options;
-    this.#tickMs = options.heartbeatMs / 2 / SPOKES;
+    this.#tickMs = (options.heartbeatMs * ROUND) / SPOKES;
     this.#runtime = runtime;
     this.#metrics = metrics;
     this.#spokes = Array.from({ length: SPOKES }, () => new Set<Subscriber>());
@@ -85,8 +91,8 @@ export class Heartbeat {
       return subscriber.end("slow_consumer");
     }
     if (this.#isBookmarkDue(subscriber, now)) subscriber.bookmark(now);
-    // A heartbeat of the visit before is half an interval old: it does not count as idle yet.
-    if (now - subscriber.wroteAt < heartbeatMs / 2 + this.#tickMs) return;
+    // A heartbeat of the visit before is a round old, which is less: it does not count as idle yet.
+    if (now - subscriber.wroteAt < heartbeatMs / 2) return;
     if (subscriber.writeControl(HEARTBEAT, now)) this.#metrics.plain.sluice_heartbeats_total += 1;
   }
 

@@ -203,7 +203,7 @@ export class Hub {
     this.#runtime.after(TIDY_MS, () => {
       if (this.#isClosed) return;
       for (const [name, { hub }] of this.#tenants) {
-        if (hub.epoch === "" || hub.subscribers.size > 0) continue;
+        if (!hub.isAttached || hub.subscribers.size > 0) continue;
         hub.detach();
         this.#tenants.delete(name);
       }

@@ -58,6 +58,10 @@ export const METRICS = {
     type: "counter",
     help: "Times that the broker's log became another one",
   },
+  sluice_log_lines_dropped_total: {
+    type: "counter",
+    help: "Lines of the log that were dropped because nobody took them",
+  },
   sluice_tenants: { type: "gauge", help: "Tenants that have subscribers" },
   sluice_routes: { type: "gauge", help: "Topics that have subscribers" },
   sluice_requests_rejected_total: {

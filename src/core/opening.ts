@@ -4,7 +4,7 @@ import type { Broker, ReadFrom, ReadResult } from "./broker.ts";
 import type { Connection } from "./connection.ts";
 import type { Gap } from "./control.ts";
 import { SluiceError } from "./errors.ts";
-import { gapOf } from "./replay.ts";
+import { gapOf, markTold } from "./replay.ts";
 import { placeOf } from "./start.ts";
 import type { Start } from "./start.ts";
 import { Subscriber } from "./subscriber.ts";
@@ -63,7 +63,7 @@ export async function openSubscription(
       }
       if (result.epoch === epoch && tenant.epoch === epoch) {
         // Whoever asked for what there is has lost nothing.
-        if (!place.isResume) subscriber.toldFloor = result.floor;
+        if (!place.isResume) markTold(subscriber, result);
         return judge(subscriber, result, place.isResume);
       }
       // The log became another one meanwhile: the start is judged anew once the tail has said so too.

@@ -22,7 +22,6 @@ export class Route {
   audiences: readonly Audience[] = [this.direct];
   /** Publications of the window that is being served; empty between windows. */
   window: Publication[] = [];
-  windowBytes = 0;
   lane: Lane = "normal";
 
   constructor(topic: string) {

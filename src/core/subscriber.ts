@@ -79,8 +79,9 @@ export class Subscriber implements ConnectionOwner {
   isQueued = false;
   /** Set when the place was lost as a whole: the next read starts at the oldest event, behind a gap. */
   lost: GapReason | undefined = undefined;
-  /** Floors up to here were told as gaps. */
+  /** Floors up to here were told as gaps, of all its topics and of single ones. */
   toldFloor = 0;
+  toldFloors: Map<string, number> | undefined = undefined;
 
   readonly #home: SubscriberHome;
   #connection: Connection | undefined;
@@ -194,6 +195,7 @@ export class Subscriber implements ConnectionOwner {
     if (this.state !== "live" && this.state !== "reading") return;
     this.lost = "epoch";
     this.toldFloor = 0;
+    this.toldFloors = undefined;
     this.cursor = 0;
     if (this.state === "live") this.#move("reading");
     this.#readOn();
@@ -268,8 +270,10 @@ export class Subscriber implements ConnectionOwner {
     const last = result.publications.at(-1);
     if (last !== undefined) this.#sentId(last.seq);
     if (result.endedAt !== undefined && this.cursor >= result.endedAt) this.end("topic_ended");
-    else if (this.cursor >= this.#home.frozenTo && this.state === "reading") this.#move("live");
-    else this.#readOn();
+    else if (this.cursor >= this.#home.frozenTo && this.state === "reading") {
+      this.toldFloors = undefined;
+      this.#move("live");
+    } else this.#readOn();
   }
 
   #readOn(): void {

@@ -68,6 +68,10 @@ export class TenantHub implements Tail, SubscriberHome {
     return this.#window?.from ?? this.frozenTo;
   }
 
+  get isAttached(): boolean {
+    return this.#attachment !== undefined;
+  }
+
   get routesNow(): number {
     return this.#routes.size;
   }
@@ -169,17 +173,21 @@ export class TenantHub implements Tail, SubscriberHome {
     this.frozenTo = this.#seenTo;
   }
 
-  /** Takes what is pending into a window, but of each topic no more than one batch. */
+  /**
+   * Takes what is pending into a window, but no more than one batch: whatever topics a subscriber
+   * follows, what it is written at once is bounded. A further window costs little.
+   */
   #freeze(): void {
     const from = this.frozenTo;
     const dirty: Route[] = [];
+    let bytes = 0;
     for (let next = this.#pending.first(); next !== undefined; next = this.#pending.first()) {
       const route = this.#routes.find(next.topic);
       if (route !== undefined) {
+        if (dirty.length > 0 && bytes + next.bytes > BATCH_BYTES_MAX) break;
         if (route.window.length === 0) dirty.push(route);
-        else if (route.windowBytes + next.bytes > BATCH_BYTES_MAX) break;
         route.window.push(next);
-        route.windowBytes += next.bytes;
+        bytes += next.bytes;
         route.lane = next.settings.lane;
       }
       this.#pending.shift();

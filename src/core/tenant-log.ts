@@ -1,6 +1,7 @@
 import { formatCursor } from "../wire/cursor.ts";
 import { MemoryAccount } from "../internal/account.ts";
-import type { EncodedEvent, ReadFrom, ReadRequest, ReadResult } from "./broker.ts";
+import { TRIMMED_MAX } from "./broker.ts";
+import type { EncodedEvent, ReadFrom, ReadRequest, ReadResult, TrimmedTopic } from "./broker.ts";
 import { SluiceError } from "./errors.ts";
 import { mergeLogs } from "./merge.ts";
 import { PatternIndex } from "./pattern-index.ts";
@@ -11,7 +12,6 @@ import { TopicLog } from "./topic-log.ts";
 
 /** How far back `last:<n>` reaches at most, in events. */
 export const LAST_COUNT_MAX = 10_000;
-const TRIMMED_NAMES_MAX = 16;
 
 export interface TenantLogOptions {
   readonly epoch: string;
@@ -158,22 +158,32 @@ export class TenantLog {
     if (from === "latest") return this.head;
     if (from === "earliest") return floorMin;
     const count = Math.min(from.last, LAST_COUNT_MAX);
-    const seqs: number[] = [];
+    if (count === 0) return this.head;
+    let seqs: number[] = [];
     for (const log of logs) {
       for (let index = Math.max(0, log.length - count); index < log.length; index += 1) {
         seqs.push(log.at(index).seq);
       }
+      // A pattern may match a hundred thousand full topics: only the newest places are kept.
+      if (seqs.length > 4 * LAST_COUNT_MAX) seqs = newest(seqs, count);
     }
-    seqs.sort((a, b) => b - a);
-    if (count === 0 || seqs.length === 0) return this.head;
-    return (seqs[Math.min(count, seqs.length) - 1] as number) - 1;
+    return (newest(seqs, count).at(-1) ?? this.head + 1) - 1;
   }
 
-  #trimmedOf(selection: Selection, logs: Set<TopicLog>, after: number): string[] {
-    const known = [...logs].filter((log) => log.floor > after).map((log) => log.name);
-    const unknown =
-      this.forgottenFloor > after ? selection.names.filter((name) => !this.#topics.has(name)) : [];
-    return [...known, ...unknown].slice(0, TRIMMED_NAMES_MAX);
+  #trimmedOf(selection: Selection, logs: Set<TopicLog>, after: number): TrimmedTopic[] {
+    const trimmed: TrimmedTopic[] = [];
+    for (const { name, floor } of logs) {
+      if (floor <= after) continue;
+      trimmed.push({ topic: name, floor });
+      if (trimmed.length === TRIMMED_MAX) return trimmed;
+    }
+    const floor = this.forgottenFloor;
+    if (floor <= after) return trimmed;
+    for (const topic of selection.names) {
+      if (!this.#topics.has(topic)) trimmed.push({ topic, floor });
+    }
+    for (const { text } of selection.patterns) trimmed.push({ topic: text, floor });
+    return trimmed.slice(0, TRIMMED_MAX);
   }
 
   #forgetAnEmptyTopic(): boolean {
@@ -184,6 +194,11 @@ export class TenantLog {
     }
     return false;
   }
+}
+
+/** The `count` highest of `seqs`, highest first. Sorts in place. */
+function newest(seqs: number[], count: number): number[] {
+  return seqs.sort((a, b) => b - a).slice(0, count);
 }
 
 function endOf(selection: Selection, logs: Set<TopicLog>): number | undefined {

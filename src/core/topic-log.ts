@@ -88,7 +88,7 @@ export class TopicLog {
     while (this.#entries.length > 0) {
       const oldest = this.#entries.at(0);
       // The end outlives its age: a terminal state is always delivered (law 14). The TTL takes it.
-      const isTooOld = oldest.at < oldestAt && oldest.kind !== "end";
+      const isTooOld = oldest.at < oldestAt && oldest.seq !== this.endedAt;
       const isTooMuch = this.#entries.length > countMax || this.#frameBytes > bytesMax;
       // Age may empty a topic; count and bytes leave the newest, or a large event could never be read.
       if (!isTooOld && !(isTooMuch && this.#entries.length > 1)) return;

@@ -97,7 +97,7 @@ export class Chain {
     if (stretch.epoch !== to.epoch) return this.#fail(7, `gap to ${gap.to} in another epoch`);
     const isNamed =
       gap.topics !== undefined &&
-      gap.topics.length < TOPICS_NAMED_MAX &&
+      gap.topics.length <= TOPICS_NAMED_MAX &&
       (this.#patterns.length === 0 || gap.reason === "conflated");
     for (const topic of isNamed ? (gap.topics ?? []) : [""]) {
       const spans = stretch.gaps.get(topic) ?? [];

@@ -5,7 +5,7 @@ import type { ErrorCode } from "../core/errors.ts";
 export interface ConformanceCase {
   /** A sentence about the behaviour. */
   readonly name: string;
-  run(): Promise<void>;
+  readonly run: () => Promise<void>;
 }
 
 export function expect(condition: unknown, what: string): asserts condition {

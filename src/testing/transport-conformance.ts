@@ -26,7 +26,7 @@ export interface TransportPeer {
 export interface TransportHarness {
   open(owner: ConnectionOwner): Promise<TransportPeer>;
   /** Resolves when `condition` holds; rejects when it does not for a few seconds. */
-  until(condition: () => boolean): Promise<void>;
+  readonly until: (condition: () => boolean) => Promise<void>;
 }
 
 /** The promises of `core/connection.ts`, as cases for any test runner. */

@@ -12,7 +12,7 @@ export interface Proxy {
   /** Cuts the next connections after so many bytes of the answer each; afterwards none any more. */
   cutNextAfter(bytes: readonly number[]): void;
   /** Refuses connections until `restart`. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
   restart(): Promise<void>;
 }
 

@@ -63,7 +63,9 @@ test("a refusal is not repeated", async () => {
 test("nobody there is unreachable, with the reason as cause", async () => {
   const { url, stop } = await startProxy("http://127.0.0.1:1");
   await stop();
-  const failure = await publish({ url, topic: "a", data: "x", backoff }).catch((error: unknown) => error);
+  const failure = await publish({ url, topic: "a", data: "x", backoff }).catch(
+    (error: unknown) => error,
+  );
   expect(failure).toMatchObject({ code: "unreachable", message: `no answer from ${url}` });
 });
 

@@ -12,7 +12,7 @@ interface Run {
   readonly items: ReceivedItem[];
   readonly reconnects: Reconnect[];
   readonly reader: AsyncGenerator<ReceivedItem, void, void>;
-  take(count: number): Promise<ReceivedItem[]>;
+  readonly take: (count: number) => Promise<ReceivedItem[]>;
 }
 
 function run(options: Omit<SubscribeOptions, "topics"> & { topics?: string[] }): Run {
@@ -60,7 +60,8 @@ test("events of one topic arrive with id, topic, name and data", async () => {
 
 test("many topics and patterns arrive in one order, each with its topic", async () => {
   const world = await startWorld();
-  for (const topic of ["a", "b/c", "a", "d"]) await post(world, `/v1/topics/${topic}`, `in ${topic}`);
+  for (const topic of ["a", "b/c", "a", "d"])
+    await post(world, `/v1/topics/${topic}`, `in ${topic}`);
   const items = await run({ url: world.url, topics: ["a", "b/*"], from: "earliest" }).take(3);
   expect(items.map((item) => item.type === "event" && [item.topic, item.data])).toEqual([
     ["a", "in a"],
@@ -183,7 +184,13 @@ test("503 is waited out as Retry-After says, and then asked again", async () => 
 });
 
 test("a refusal for good ends the iteration with the server's words", async () => {
-  const document = { title: "Not a topic name", status: 400, detail: "it is empty", code: "x", hint: "h" };
+  const document = {
+    title: "Not a topic name",
+    status: 400,
+    detail: "it is empty",
+    code: "x",
+    hint: "h",
+  };
   const stub = await startStub(problem(400, document));
   await expect(run({ url: stub.url }).take(1)).rejects.toMatchObject({
     name: "SluiceClientError",

@@ -95,7 +95,11 @@ test("an unreadable path is told by its reason", () => {
 test("YAML of many aliases is refused, not expanded", () => {
   const rows = ["a0: &a0 [x]"];
   for (let index = 1; index < 12; index += 1) {
-    rows.push(`a${index}: &a${index} [${Array(9).fill(`*a${index - 1}`).join(",")}]`);
+    rows.push(
+      `a${index}: &a${index} [${Array(9)
+        .fill(`*a${index - 1}`)
+        .join(",")}]`,
+    );
   }
   expect(problemsOf({ yaml: rows.join("\n") })[0]).toContain("more aliases than are resolved");
 });

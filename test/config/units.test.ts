@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, integer, property } from "fast-check";
 import { expect, test } from "vitest";
 import {
   formatBytes,
@@ -21,12 +21,25 @@ test.each([
   expect(parseDurationMs(text)).toBe(durationMs);
 });
 
-test.each(["", " ", "s", "20 seconds", "20S", "-1s", "1e3", "0.5ms", "1,5s", "1..5s", -1, 1.5, null, {}, Number.NaN])(
-  "%j is no duration",
-  (value) => {
-    expect(parseDurationMs(value)).toBeUndefined();
-  },
-);
+test.each([
+  "",
+  " ",
+  "s",
+  "20 seconds",
+  "20S",
+  "-1s",
+  "1e3",
+  "0.5ms",
+  "1,5s",
+  "1..5s",
+  -1,
+  1.5,
+  null,
+  {},
+  Number.NaN,
+])("%j is no duration", (value) => {
+  expect(parseDurationMs(value)).toBeUndefined();
+});
 
 test.each([
   ["64KiB", 65_536],
@@ -49,8 +62,8 @@ test.each(["1M", "1K", "1mb", "1 MiBs", "-5", "0.3B", "MiB", true, {}, "9".repea
 );
 
 test("what is formatted is read back as the same number", () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 2 ** 40 }), (value) => {
+  assert(
+    property(integer({ min: 0, max: 2 ** 40 }), (value) => {
       expect(parseDurationMs(formatDuration(value))).toBe(value);
       expect(parseBytes(formatBytes(value))).toBe(value);
     }),

@@ -15,7 +15,7 @@ import type { ScannedEvent } from "../../src/wire/scan.ts";
 export interface BenchOptions extends Partial<Omit<HubOptions, "runtime" | "broker">> {
   readonly memory?: MemoryBrokerOptions;
   /** Stands between the hub and the memory broker. */
-  wrap?(broker: Broker, runtime: VirtualRuntime): Broker;
+  readonly wrap?: (broker: Broker, runtime: VirtualRuntime) => Broker;
 }
 
 /** A hub over a memory broker in virtual time, and clients on fake connections. */

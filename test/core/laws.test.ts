@@ -127,7 +127,7 @@ describe("the laws of correctness, on the core", () => {
       const cut = client.text.slice(0, bytes);
       const complete = cut.slice(0, cut.lastIndexOf("\n\n") + 1);
       const id = [...complete.matchAll(/id: (\S+)\n/g)].at(-1)?.[1];
-      const seen = [...complete.matchAll(/data: (\d)\n/g)].map((match) => match[1] as string);
+      const seen = [...complete.matchAll(/data: (\d)\n/g)].map((match) => match[1]);
       const resumed = await bench.join("a", { start: id ?? "earliest" });
       expect([...seen, ...resumed.data], `cut at ${bytes}`).toEqual(["1", "2", "3"]);
       client.connection.cut();

@@ -48,7 +48,7 @@ describe("LocalHub.publish", () => {
       hub.publish("orders", "1", options),
     ]);
     expect(new Set(both.map(({ id }) => id)).size).toBe(1);
-    expect(both.map(({ isDuplicate }) => isDuplicate).toSorted()).toEqual([false, true]);
+    expect(both.map(({ isDuplicate }) => isDuplicate).filter(Boolean)).toEqual([true]);
   });
 
   test.each([

@@ -48,18 +48,18 @@ const PLANTS: Record<string, Plants> = {
   "readers are taken for live one event early": {
     hub: (hub) =>
       forSubscribers(hub, (subscriber) => {
-        const { onRead } = subscriber;
+        const onRead = subscriber.onRead.bind(subscriber);
         subscriber.onRead = (result) => {
           const publications = result.publications.slice(0, -1);
-          onRead.call(subscriber, { ...result, publications });
+          onRead({ ...result, publications });
         };
       }),
   },
   "a lagging reader skips what it missed": {
     hub: (hub) =>
       forSubscribers(hub, (subscriber) => {
-        const { fallBack } = subscriber;
-        subscriber.fallBack = (settledTo) => fallBack.call(subscriber, settledTo + 1);
+        const fallBack = subscriber.fallBack.bind(subscriber);
+        subscriber.fallBack = (settledTo) => fallBack(settledTo + 1);
       }),
   },
   "an epoch that changes is ignored": {
@@ -71,10 +71,10 @@ const PLANTS: Record<string, Plants> = {
   "bookmarks run ahead": {
     hub: (hub) =>
       forSubscribers(hub, (subscriber) => {
-        const { bookmark } = subscriber;
+        const bookmark = subscriber.bookmark.bind(subscriber);
         subscriber.bookmark = (now) => {
           subscriber.cursor += 5;
-          bookmark.call(subscriber, now);
+          bookmark(now);
         };
       }),
   },

@@ -84,64 +84,60 @@ test("an event that the kill cut in half is dropped, and the resume is told why 
   expect(again.data).toEqual(["3"]);
 });
 
-test(
-  "gateways killed in full flight: readers see each log whole, and are told of each loss",
-  async () => {
-    const seed = Number(process.env["SLUICE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
-    const repeat = `repeat it with: SLUICE_SEED=${seed} npx vitest run test/soak/kill.test.ts`;
-    const dice = new Dice(seededRandom(seed));
-    const checker = new Checker();
-    const config = 'topics: [{ match: "**", retention: { count: 1000000, bytes: 100MiB } }]\n';
-    let gateway = await start(config);
-    const { port } = gateway;
-    const budget = (each: Dice): number => Math.floor(2 ** (each.integer(700, 2_200) / 100));
-    const nemesis = await Nemesis.start({ targetPort: port, dice, budget });
-    onTestFinished(() => nemesis.stop());
-    const readers = Array.from(
-      { length: 12 },
-      (_, index) =>
-        new Reader({
-          name: `reader ${index}`,
-          port: nemesis.port,
-          path: index % 2 === 0 ? "/v1/topics/kill/a" : "/v1/events?topic=kill/*",
-          topics: index % 2 === 0 ? ["kill/a"] : ["kill/*"],
-          isEnveloped: index % 2 === 1,
-          checker,
-          topicOf: () => "kill/a",
-        }),
+test("gateways killed in full flight: readers see each log whole, and are told of each loss", async () => {
+  const seed = Number(process.env["SLUICE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+  const repeat = `repeat it with: SLUICE_SEED=${seed} npx vitest run test/soak/kill.test.ts`;
+  const dice = new Dice(seededRandom(seed));
+  const checker = new Checker();
+  const config = 'topics: [{ match: "**", retention: { count: 1000000, bytes: 100MiB } }]\n';
+  let gateway = await start(config);
+  const { port } = gateway;
+  const budget = (each: Dice): number => Math.floor(2 ** (each.integer(700, 2_200) / 100));
+  const nemesis = await Nemesis.start({ targetPort: port, dice, budget });
+  onTestFinished(() => nemesis.stop());
+  const readers = Array.from(
+    { length: 12 },
+    (_, index) =>
+      new Reader({
+        name: `reader ${index}`,
+        port: nemesis.port,
+        path: index % 2 === 0 ? "/v1/topics/kill/a" : "/v1/events?topic=kill/*",
+        topics: index % 2 === 0 ? ["kill/a"] : ["kill/*"],
+        isEnveloped: index % 2 === 1,
+        checker,
+        topicOf: () => "kill/a",
+      }),
+  );
+  onTestFinished(() => readers.forEach((reader) => reader.stop()));
+  const shared = { checker, dice, linesMax: 20, paddingMax: 2_000 };
+  for (let life = 1; ; life += 1) {
+    const publishing = ["a", "b"].map((topic) =>
+      publishAll({
+        ...shared,
+        name: `${topic}${life}`,
+        topic: `kill/${topic}`,
+        port,
+        count: 2_000,
+      }),
     );
-    onTestFinished(() => readers.forEach((reader) => reader.stop()));
-    const shared = { checker, dice, linesMax: 20, paddingMax: 2_000 };
-    for (let life = 1; ; life += 1) {
-      const publishing = ["a", "b"].map((topic) =>
-        publishAll({
-          ...shared,
-          name: `${topic}${life}`,
-          topic: `kill/${topic}`,
-          port,
-          count: 2_000,
-        }),
-      );
-      const [a = "", b = ""] = await Promise.all(publishing);
-      if (life === 4) {
-        await Promise.all(readers.map((reader, index) => reader.reached(index % 2 === 0 ? a : b)));
-        break;
-      }
-      // Some readers have everything, most are in the middle of it.
-      await readers[dice.integer(0, readers.length - 1)]?.reached(a);
-      await gateway.stop("SIGKILL");
-      gateway = await start(config, port);
-      await Promise.all(readers.map((reader) => reader.told(life)));
+    const [a = "", b = ""] = await Promise.all(publishing);
+    if (life === 4) {
+      await Promise.all(readers.map((reader, index) => reader.reached(index % 2 === 0 ? a : b)));
+      break;
     }
-    for (const reader of readers) reader.stop();
-    const verdict = checker.verdict();
-    const halves = readers.reduce((sum, reader) => sum + reader.halves, 0);
-    const { published, delivered, gapsTold } = verdict;
-    console.log(`kill: ${JSON.stringify({ seed, published, delivered, gapsTold, halves })}`);
-    for (const { failure } of readers) expect(failure, repeat).toBeUndefined();
-    expect(verdict.failures, repeat).toEqual([]);
-    expect(gapsTold, repeat).toBeGreaterThanOrEqual(3 * readers.length);
-    expect(halves).toBeGreaterThan(0);
-  },
-  60_000,
-);
+    // Some readers have everything, most are in the middle of it.
+    await readers[dice.integer(0, readers.length - 1)]?.reached(a);
+    await gateway.stop("SIGKILL");
+    gateway = await start(config, port);
+    await Promise.all(readers.map((reader) => reader.told(life)));
+  }
+  for (const reader of readers) reader.stop();
+  const verdict = checker.verdict();
+  const halves = readers.reduce((sum, reader) => sum + reader.halves, 0);
+  const { published, delivered, gapsTold } = verdict;
+  console.log(`kill: ${JSON.stringify({ seed, published, delivered, gapsTold, halves })}`);
+  for (const { failure } of readers) expect(failure, repeat).toBeUndefined();
+  expect(verdict.failures, repeat).toEqual([]);
+  expect(gapsTold, repeat).toBeGreaterThanOrEqual(3 * readers.length);
+  expect(halves).toBeGreaterThan(0);
+}, 60_000);

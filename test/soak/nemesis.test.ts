@@ -82,7 +82,10 @@ test(
       dice,
       budget: (each) => each.integer(8_000_000, 24_000_000),
     });
-    const topicOfPublisher = new Map<string, string>(PUBLISHERS.map(([name, topic]) => [name, topic]));
+    const fat = Promise.withResolvers<void>();
+    const topicOfPublisher = new Map<string, string>(
+      PUBLISHERS.map(([name, topic]) => [name, topic]),
+    );
     const readers = CROWDS.flatMap(({ count, path, topics, isEnveloped = false, isSlow = false }) =>
       Array.from(
         { length: count },
@@ -94,8 +97,9 @@ test(
             topics,
             isEnveloped,
             checker,
-            topicOf: ({ data }) => topicOfPublisher.get((JSON.parse(data) as { p: string }).p) ?? "",
-            ...(isSlow && { pace: { bytes: 256 * 1024, pauseMs: 200 } }),
+            topicOf: ({ data }) =>
+              topicOfPublisher.get((JSON.parse(data) as { p: string }).p) ?? "",
+            ...(isSlow && { pace: { bytes: 256 * 1024, pauseMs: 100, held: fat.promise } }),
           }),
       ),
     );
@@ -104,10 +108,10 @@ test(
       const newest = await Promise.all(
         PUBLISHERS.map(async ([name, topic, count, linesMax, paddingMax, isCut]) => {
           const port = isCut ? amongPublishers.port : gateway.port;
-          return {
-            topic,
-            id: await publishAll({ name, topic, port, checker, dice, count, linesMax, paddingMax }),
-          };
+          const rest = { checker, dice, count, linesMax, paddingMax };
+          const id = await publishAll({ name, topic, port, ...rest });
+          if (topic === "soak/fat") fat.resolve();
+          return { topic, id };
         }),
       );
       const publishedMs = performance.now() - startedAt;
@@ -141,7 +145,10 @@ test(
       };
       console.log(`soak: ${JSON.stringify(figures)}`);
       expect(verdict.failures, REPEAT).toEqual([]);
-      expect(sum(({ tornChunks }) => tornChunks), REPEAT).toBe(0);
+      expect(
+        sum(({ tornChunks }) => tornChunks),
+        REPEAT,
+      ).toBe(0);
       expect(verdict.gapsTold, REPEAT).toBe(0);
       expect(verdict.delivered, REPEAT).toBeGreaterThanOrEqual(DELIVERIES_MIN);
       // The run was worth its name: everything that it is about did happen.

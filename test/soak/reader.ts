@@ -16,8 +16,12 @@ export interface ReaderOptions {
   /** The topic of a bare event; not asked where the wire form names it. */
   readonly topicOf: (event: ScannedEvent) => string;
   readonly isEnveloped: boolean;
-  /** Reads so many bytes, then nothing for `pauseMs`. @defaultValue reads on */
-  readonly pace?: { readonly bytes: number; readonly pauseMs: number };
+  /** Reads so many bytes, then nothing for `pauseMs`, nor before `held` has resolved. @defaultValue reads on */
+  readonly pace?: {
+    readonly bytes: number;
+    readonly pauseMs: number;
+    readonly held: Promise<unknown>;
+  };
 }
 
 /** A client on bare sockets: parses with the project's scanner, resumes by `Last-Event-ID`, tells the checker. */
@@ -46,7 +50,9 @@ export class Reader {
 
   /** Resolves when the reader has come as far as `id`, or has failed. */
   reached(id: string): Promise<void> {
-    return this.#until(() => seqOf(this.lastId) >= seqOf(id));
+    return this.#until(
+      () => epochOf(this.lastId) === epochOf(id) && seqOf(this.lastId) >= seqOf(id),
+    );
   }
 
   /** Resolves when the reader has been told of the loss of so many logs, or has failed. */
@@ -103,7 +109,7 @@ export class Reader {
     const { lastEventId: id } = event;
     if (event.event === "gap") {
       const gap = JSON.parse(event.data) as { reason: string; from: string | null; to: string };
-      if (gap.reason === "epoch") this.logsLost.add(gap.to.slice(0, gap.to.indexOf(".")));
+      if (gap.reason === "epoch") this.logsLost.add(epochOf(gap.to));
       return checker.add({ type: "gap", reader: name, gap });
     }
     this.delivered += 1;
@@ -121,7 +127,7 @@ export class Reader {
     this.#unpaced = 0;
     const socket = this.#socket;
     socket?.pause();
-    setTimeout(() => socket?.resume(), pace.pauseMs);
+    void pace.held.then(() => setTimeout(() => socket?.resume(), pace.pauseMs));
   }
 
   #until(isIt: () => boolean): Promise<void> {
@@ -144,6 +150,11 @@ export class Reader {
     this.stop();
     this.#look();
   }
+}
+
+/** Cursors are `<epoch>.<seq>`. */
+function epochOf(id: string): string {
+  return id.slice(0, Math.max(0, id.indexOf(".")));
 }
 
 export function seqOf(id: string): number {

@@ -106,7 +106,13 @@ export class RawStream {
 
   describe(): string {
     const { status, chunks, isFinished } = this.reader;
-    const state = { status, chunks, isFinished, events: this.events.length, error: this.error?.message };
+    const state = {
+      status,
+      chunks,
+      isFinished,
+      events: this.events.length,
+      error: this.error?.message,
+    };
     return `${JSON.stringify(state)} ${JSON.stringify(this.body.slice(-300))}`;
   }
 }

@@ -51,7 +51,8 @@ for (const major of [22, 24, 26]) {
       for (const stream of [live, many, replay]) {
         await stream.until(() => stream.events.length === events.length, "all events");
         await stream.until(() => stream.body.includes(": heartbeat\n\n"), "a heartbeat");
-        const data = stream === many ? stream.data.map((text) => JSON.parse(text).data) : stream.data;
+        const data =
+          stream === many ? stream.data.map((text) => JSON.parse(text).data) : stream.data;
         expect(data).toEqual(events);
         expect(stream.reader.tornChunks).toBe(0);
         expect(stream.reader.chunks).toBeGreaterThan(1);
@@ -139,7 +140,8 @@ for (const major of [22, 24, 26]) {
       const before = (await stand.hub()).lagged;
       const path = `/v1/topics/${topic}?last_event_id=earliest`;
       const streams = Array.from({ length: 3 }, () => openRaw({ port: stand.port, path }));
-      for (const stream of streams) await stream.until(() => stream.places.length === 1, "the primer");
+      for (const stream of streams)
+        await stream.until(() => stream.places.length === 1, "the primer");
       const events = numbered(1, 700, 50_000);
       for (const stream of streams) stream.socket.pause();
       for (let from = 0; from < events.length; from += 20) {
@@ -187,7 +189,8 @@ for (const major of [22, 24, 26]) {
       const topic = freshTopic();
       const stream = openRaw({ port: stand.port, path: `/v1/topics/${topic}` });
       const old = openRaw({ port: stand.port, path: `/v1/topics/${topic}`, version: "1.0" });
-      for (const each of [stream, old]) await each.until(() => each.places.length === 1, "the primer");
+      for (const each of [stream, old])
+        await each.until(() => each.places.length === 1, "the primer");
       await stand.publish(topic, "1");
       await stand.ask("close");
       for (const each of [stream, old]) {

@@ -16,7 +16,7 @@ process.on("uncaughtException", (error) => mishaps.push(String(error.stack)));
 process.on("unhandledRejection", (error) => mishaps.push(String(error)));
 
 const undelayed = new WeakSet();
-const { setNoDelay } = Socket.prototype;
+const setNoDelay = Reflect.get(Socket.prototype, "setNoDelay");
 Socket.prototype.setNoDelay = function (isOn = true) {
   if (isOn) undelayed.add(this);
   return setNoDelay.call(this, isOn);
@@ -35,13 +35,13 @@ const server = await startServer(hub.core, {
   gateway: { retryMs: 50 },
 });
 
-let finishSlow = () => {};
+let slowResponse;
 /** The connection that was opened last at /transport, and what its owner was told. */
 let bare;
 const gateway = createGateway(hub);
 const beside = createServer((request, response) => {
   if (request.url === "/slow") {
-    finishSlow = () => response.end("slow");
+    slowResponse = response;
     process.send({ event: "slow" });
   } else if (request.url === "/transport") {
     bare = { drained: 0, closed: [], writtenBytes: 0, socket: response.socket };
@@ -63,10 +63,10 @@ const beside = createServer((request, response) => {
 await new Promise((resolve) => beside.listen(0, "127.0.0.1", resolve));
 
 function publishAround(topic) {
-  hub.publish(topic, "1");
+  void hub.publish(topic, "1");
   queueMicrotask(() => hub.publish(topic, "2"));
   process.nextTick(() => hub.publish(topic, "3"));
-  Promise.resolve().then(() => Promise.resolve().then(() => hub.publish(topic, "4")));
+  void Promise.resolve().then(() => Promise.resolve().then(() => hub.publish(topic, "4")));
   setImmediate(() => hub.publish(topic, "5"));
 }
 
@@ -101,7 +101,9 @@ const OPERATIONS = {
   publish: async ({ topic, data }) =>
     (await Promise.all(data.map((each) => hub.publish(topic, each)))).map(({ id }) => id),
   end: ({ topic }) => hub.topic(topic).end("done"),
-  slow: () => void finishSlow(),
+  slow: () => {
+    slowResponse.end("slow");
+  },
   close: () => server.close(),
   hub: () => ({
     mishaps,
@@ -115,19 +117,20 @@ const OPERATIONS = {
   },
   fill: async () => ({ count: await fill(), ...state() }),
   wake: () => bare.connection.wakeWhenDrained(),
-  finish: ({ data }) =>
-    bare.connection.end("pool_draining", controlBatch(encodeEvent({ data }))),
+  finish: ({ data }) => bare.connection.end("pool_draining", controlBatch(encodeEvent({ data }))),
   abort: () => bare.connection.abort("slow_consumer"),
   state,
 };
 
-process.on("message", async ({ id, op, ...args }) => {
+async function answer({ id, op, ...args }) {
   try {
     process.send({ id, value: await OPERATIONS[op](args) });
   } catch (error) {
     process.send({ id, error: String(error.stack) });
   }
-});
+}
+
+process.on("message", (message) => void answer(message));
 process.on("disconnect", () => process.exit());
 process.send({
   event: "listening",

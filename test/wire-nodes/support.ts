@@ -67,7 +67,10 @@ export class Stand {
     return new Promise((resolve) => this.#events.set(name, resolve));
   }
 
-  async ask<Value = unknown>(op: string, args: Readonly<Record<string, unknown>> = {}): Promise<Value> {
+  async ask<Value = unknown>(
+    op: string,
+    args: Readonly<Record<string, unknown>> = {},
+  ): Promise<Value> {
     const id = (this.#asked += 1);
     const answer = new Promise<Message>((resolve) => this.#answers.set(id, resolve));
     this.#child.send({ ...args, id, op });

@@ -1,6 +1,6 @@
 import { findNodeAtLocation, getNodeValue, parseTree, printParseErrorCode } from "jsonc-parser";
 import type { Node, ParseError } from "jsonc-parser";
-import type { Parsed } from "./file.ts";
+import type { Parsed } from "./parsed.ts";
 
 /** Reads JSON (RFC 8259), or with comments and trailing commas if `format` is `.jsonc`. */
 export function parseJson(text: string, format: string): Parsed {

@@ -1,6 +1,6 @@
 import { LineCounter, isAlias, isMap, isScalar, isSeq, parseDocument } from "yaml";
 import type { Node, Pair } from "yaml";
-import type { Parsed } from "./file.ts";
+import type { Parsed } from "./parsed.ts";
 
 /** Reads YAML 1.2. A tag, alias bomb, second document or key said twice is a fault like any other. */
 export function parseYaml(text: string): Parsed {

@@ -3,24 +3,13 @@ import { basename, extname, resolve } from "node:path";
 import { parseJson } from "./file-json.ts";
 import { parseYaml } from "./file-yaml.ts";
 import { suggestion } from "./nearest.ts";
+import type { ConfigFile } from "./parsed.ts";
 import type { ConfigProblem } from "./problem.ts";
 
 export const CONFIG_FILES = ["sluice.config.yaml", "sluice.config.json", "sluice.config.jsonc"];
 /** What people write out of habit; read silently by nobody, so it must not be passed over silently. */
 const NOT_READ = ["sluice.config.yml", "sluice.config.toml", "sluice.config.js", "sluice.yaml"];
 const FILE_BYTES_MAX = 1024 * 1024;
-
-/** A configuration file as a plain tree, which knows where everything in it stands. */
-export interface ConfigFile {
-  readonly value: unknown;
-  /** `line:column`, from 1, of the key or the value at `path`; of what encloses it if it is not there. */
-  locate(path: readonly PropertyKey[], part: "key" | "value"): string;
-}
-
-/** What a parser of one format returns. The offsets of `faults` are in UTF-16 units. */
-export interface Parsed extends ConfigFile {
-  readonly faults: readonly { readonly at: string; readonly message: string }[];
-}
 
 /** A file that was found, or why none can be used; neither if there is none. */
 export interface FoundFile {

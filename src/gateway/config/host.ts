@@ -17,11 +17,6 @@ export function isLoopbackHost(host: string): boolean {
   return host === "::1" || host === "localhost" || host.endsWith(".localhost");
 }
 
-/** `host:port` as in a URL. */
-export function authority(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /**
  * `text` as the serialized origin that browsers send (WHATWG URL, origin): scheme, host and a port that
  * is not the scheme's own. `*` is every origin.

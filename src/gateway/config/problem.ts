@@ -33,7 +33,10 @@ export function shown(value: unknown): string {
   if (value === null || value === undefined) return "empty";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
-  const text = (typeof value === "string" ? value : JSON.stringify(value)).replace(/\/\/[^/@]*@/, "//***@");
+  const text = (typeof value === "string" ? value : JSON.stringify(value)).replace(
+    /\/\/[^/@]*@/,
+    "//***@",
+  );
   const short = text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}...` : text;
   if (typeof value !== "string") return short;
   // JSON leaves DEL and the C1 controls as they are, and a terminal acts on them.

@@ -1,0 +1,257 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createMemoryBroker } from "../../src/brokers/memory.ts";
+import { mergeLogs } from "../../src/core/merge.ts";
+import { PUBLICATION_OVERHEAD_BYTES } from "../../src/core/publication.ts";
+import { selectTopics } from "../../src/core/selection.ts";
+import { TOPIC_DEFAULTS, overlay } from "../../src/core/settings.ts";
+import type { Retention } from "../../src/core/settings.ts";
+import { LAST_COUNT_MAX, TenantLog } from "../../src/core/tenant-log.ts";
+import { TOPIC_OVERHEAD_BYTES } from "../../src/core/topic-log.ts";
+import { MemoryAccount } from "../../src/internal/account.ts";
+import { VirtualRuntime } from "../../src/testing/index.ts";
+import { encodeFields } from "../../src/wire/frame.ts";
+import { Bench, texts } from "./bench.ts";
+
+const EVERYTHING = { upTo: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER };
+
+function tenantLog(retention: Partial<Retention> = {}, topicsMax = 1_000): TenantLog {
+  const settings = overlay(TOPIC_DEFAULTS, { retention });
+  const account = new MemoryAccount();
+  return new TenantLog({ epoch: "e", topicsMax, account, settingsFor: () => settings });
+}
+
+function append(log: TenantLog, topic: string, size = 10, at = 0): number {
+  const event = { fields: encodeFields(undefined, "x".repeat(size)) };
+  return log.append(log.open(topic, at), event, "event", at, at).seq;
+}
+
+function retained(log: TenantLog, ...topics: string[]): number[] {
+  const request = { selection: selectTopics(topics), from: "earliest" as const, ...EVERYTHING };
+  return log.read(request).publications.map(({ seq }) => seq);
+}
+
+describe("retention", () => {
+  test("holds count, bytes and age at once, whichever is reached first", () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          countMax: fc.integer({ min: 1, max: 20 }),
+          bytesMax: fc.integer({ min: 1, max: 2_000 }),
+          ageMsMax: fc.integer({ min: 0, max: 100 }),
+        }),
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 30 }))),
+        (retention, events) => {
+          const log = tenantLog(retention);
+          let at = 0;
+          const frames: { seq: number; bytes: number; at: number }[] = [];
+          for (const [size, pauseMs] of events) {
+            at += pauseMs;
+            const seq = append(log, "a", size, at);
+            frames.push({
+              seq,
+              bytes: log.find("a")?.at(log.find("a")!.length - 1).bytes ?? 0,
+              at,
+            });
+            while (true) {
+              const bytes = frames.reduce((sum, frame) => sum + frame.bytes, 0);
+              const isTooMuch = frames.length > retention.countMax || bytes > retention.bytesMax;
+              const isTooOld = (frames[0]?.at ?? at) < at - retention.ageMsMax;
+              if (!(isTooOld || (isTooMuch && frames.length > 1))) break;
+              frames.shift();
+            }
+            expect(retained(log, "a")).toEqual(frames.map((frame) => frame.seq));
+            expect(log.find("a")?.floor).toBe((frames[0]?.seq ?? seq + 1) - 1);
+          }
+        },
+      ),
+    );
+  });
+
+  test("takes by age what stands behind an end that the topic outlived", async () => {
+    const bench = new Bench();
+    await bench.hub.end("t", "a", "done");
+    await bench.hub.declare("t", "a", { retention: { ageMsMax: 1_000 } });
+    await bench.publish("a", ...texts(5));
+    await bench.runtime.run(20_000);
+    expect((await bench.join("a", { start: "earliest" })).data).toEqual([]);
+  });
+
+  test("applies in time to a topic that nobody publishes to any more", async () => {
+    const bench = new Bench();
+    await bench.hub.declare("t", "a", { retention: { ageMsMax: 1_000 } });
+    await bench.publish("a", "1");
+    await bench.runtime.run(10_000);
+    expect((await bench.join("a", { start: "earliest" })).data).toEqual([]);
+  });
+});
+
+describe("memory", () => {
+  test("is accounted exactly: when everything is dropped, nothing is left of it", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.oneof(
+            fc.record({
+              do: fc.constant("append"),
+              topic: fc.constantFrom("a", "b", "c"),
+              size: fc.nat(5_000),
+            }),
+            fc.record({
+              do: fc.constant("drop"),
+              topic: fc.constantFrom("a", "b", "c"),
+              size: fc.nat(1),
+            }),
+            fc.record({
+              do: fc.constant("envelope"),
+              topic: fc.constantFrom("a", "b", "c"),
+              size: fc.nat(1),
+            }),
+            fc.record({
+              do: fc.constant("forget"),
+              topic: fc.constantFrom("a", "b", "c"),
+              size: fc.nat(1),
+            }),
+            fc.record({ do: fc.constant("shrink"), topic: fc.constant(""), size: fc.nat(20_000) }),
+          ),
+        ),
+        (steps) => {
+          const account = new MemoryAccount();
+          const settingsFor = (): typeof TOPIC_DEFAULTS => TOPIC_DEFAULTS;
+          const log = new TenantLog({ epoch: "e", topicsMax: 10, account, settingsFor });
+          for (const { do: what, topic, size } of steps) {
+            const found = log.find(topic);
+            if (what === "append") append(log, topic, size);
+            else if (what === "shrink") log.shrinkTo(size);
+            else if (found !== undefined && what === "drop") found.dropOldest();
+            else if (found !== undefined && what === "forget") log.forget(found);
+            else if (found !== undefined && found.length > 0) found.at(0).bytesIn("enveloped");
+            expect(account.bytes).toBe(log.account.bytes);
+            expect(account.bytes).toBeGreaterThanOrEqual(log.topicsNow * TOPIC_OVERHEAD_BYTES);
+            if (what === "shrink") expect(account.bytes).toBeLessThanOrEqual(size);
+          }
+          for (const topic of ["a", "b", "c"]) {
+            while ((log.find(topic)?.length ?? 0) > 0) log.find(topic)?.dropOldest();
+          }
+          expect(account.bytes).toBe(log.topicsNow * TOPIC_OVERHEAD_BYTES);
+          log.shrinkTo(0);
+          expect([account.bytes, log.topicsNow]).toEqual([0, 0]);
+        },
+      ),
+    );
+  });
+
+  test("is bounded over all tenants, and taken from the largest first, there from the oldest idle topic", async () => {
+    const bench = new Bench({ memory: { memoryBytesMax: 100_000 } });
+    const data = "x".repeat(1_000);
+    for (let index = 0; index < 10; index += 1) await bench.publishAs("small", "a", data);
+    await bench.publishAs("large", "idle", data);
+    for (let index = 0; index < 300; index += 1) await bench.publishAs("large", "busy", data);
+    const small = await bench.join("a", { tenant: "small", start: "earliest" });
+    expect(small.events).toHaveLength(10);
+    const idle = await bench.join("idle", { tenant: "large", start: "earliest" });
+    expect(idle.events).toHaveLength(0);
+    const busy = await bench.join("busy", { tenant: "large", start: "earliest" });
+    const bytes = busy.events.length * (1_000 + PUBLICATION_OVERHEAD_BYTES);
+    expect(bytes).toBeGreaterThan(50_000);
+    expect(bytes).toBeLessThan(100_000);
+  });
+
+  test("at the limit of topics an empty one gives way, and with none the publish is refused", async () => {
+    const bench = new Bench({ memory: { topicsMax: 2 } });
+    await bench.hub.declare("t", "empty", {});
+    await bench.publish("a", "1");
+    await bench.publish("b", "1");
+    await expect(bench.publish("c", "1")).rejects.toMatchObject({ code: "topics_exhausted" });
+  });
+});
+
+describe("floors", () => {
+  test("rise with what is dropped; a forgotten topic's is what a new or unknown one starts with", () => {
+    const log = tenantLog({ countMax: 2 });
+    for (const topic of ["a", "a", "a", "b"]) append(log, topic);
+    const floors = (...topics: string[]): number[] => {
+      const read = { selection: selectTopics(topics), from: 0, ...EVERYTHING };
+      const { floor, floorMin } = log.read(read);
+      return [floor, floorMin];
+    };
+    expect([floors("a"), floors("b"), floors("a", "b"), floors("**")]).toEqual([
+      [1, 1],
+      [0, 0],
+      [1, 0],
+      [1, 0],
+    ]);
+    log.forget(log.open("b", 0));
+    expect(log.forgottenFloor).toBe(4);
+    expect([floors("a"), floors("b"), floors("never"), floors("a", "b")]).toEqual([
+      [1, 1],
+      [4, 4],
+      [4, 4],
+      [4, 1],
+    ]);
+    append(log, "b");
+    expect([floors("b"), floors("*")]).toEqual([
+      [4, 4],
+      [4, 1],
+    ]);
+    expect(retained(log, "b")).toEqual([5]);
+  });
+
+  test("a cursor of a topic that was forgotten and made again is told of a gap", async () => {
+    const bench = new Bench({ memory: { rules: [] } });
+    await bench.hub.declare("t", "a", { ttlMs: 1_000 });
+    const { last } = await bench.publish("a", "1", "2");
+    await bench.runtime.run(10_000);
+    await bench.publish("a", "3");
+    const resumed = await bench.join("a", { start: `${last.epoch}.1` });
+    expect(resumed.blocks).toEqual(["retry", "gap trimmed", "primer 2", "3@3"]);
+    expect((await bench.join("a", { start: `${last.epoch}.2` })).verdict).toBe("exact");
+  });
+});
+
+describe("reading several topics", () => {
+  test("merges them as sorting everything would, whatever is trimmed, from any place, up to any bytes", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom("a", "b", "c", "d"), fc.nat(300)), { minLength: 1 }),
+        fc.integer({ min: 1, max: 10 }),
+        fc.nat(60),
+        fc.nat(60),
+        fc.integer({ min: 1, max: 2_000 }),
+        (events, countMax, after, upTo, bytesMax) => {
+          const log = tenantLog({ countMax });
+          for (const [topic, size] of events) append(log, topic, size);
+          const logs = ["a", "b", "c", "d"].flatMap((topic) => log.find(topic) ?? []);
+          const all = logs
+            .flatMap((one) => Array.from({ length: one.length }, (_, index) => one.at(index)))
+            .filter(({ seq }) => seq > after && seq <= upTo)
+            .sort((a, b) => a.seq - b.seq);
+          let bytes = 0;
+          const naive = all.filter((publication) => {
+            const isIn = bytes < bytesMax;
+            bytes += publication.bytes;
+            return isIn;
+          });
+          const { publications, isComplete } = mergeLogs(logs, after, upTo, bytesMax);
+          expect(publications).toEqual(naive);
+          expect(isComplete).toBe(naive.length === all.length);
+        },
+      ),
+    );
+  });
+
+  test("last:n over many full topics needs memory for n places, not for all of them", async () => {
+    const runtime = new VirtualRuntime();
+    const broker = createMemoryBroker({ runtime });
+    const events = Array.from({ length: 1_000 }, () => ({ fields: encodeFields(undefined, "") }));
+    for (let index = 0; index < 100; index += 1) {
+      await broker.publish({ tenant: "t", topic: `t${index}`, events });
+    }
+    const selection = selectTopics(["*"]);
+    const read = (last: number): Promise<{ after: number }> =>
+      broker.read({ tenant: "t", selection, from: { last }, upTo: 0, bytesMax: 1 });
+    expect((await read(3)).after).toBe(100_000 - 3);
+    expect((await read(LAST_COUNT_MAX)).after).toBe(100_000 - LAST_COUNT_MAX);
+    await broker.close();
+  });
+});
