@@ -77,7 +77,6 @@ async function serve(loaded: LoadedConfig, context: Context): Promise<ExitCode> 
 
   const { exitCode, reason } = await ending;
   logger.info({ reason }, "closing");
-  endAtSecondSignal(exitCode);
   const deadline = setTimeout(() => process.exit(exitCode), EXIT_DEADLINE_MS);
   await server.close();
   logger.info("closed");
@@ -92,30 +91,27 @@ interface Ending {
   readonly reason: string;
 }
 
-/** Resolves with the first signal or uncaught error. Later errors are logged, and change nothing. */
+/**
+ * Resolves with the first signal or uncaught error. A second signal ends the process at once, but not
+ * one that comes with the first: Ctrl-C under `npm start` arrives twice, from the terminal and from
+ * npm. Later errors are logged, and change nothing.
+ */
 function endOfProcess(onError: (error: unknown, origin: string) => void): Promise<Ending> {
   return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => resolve({ exitCode: EXIT.ok, reason: signal }));
-    }
+    let firstAt: number | undefined;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      const now = performance.now();
+      firstAt ??= now;
+      if (now - firstAt >= SAME_SIGNAL_MS) process.exit(EXIT.ok);
+      resolve({ exitCode: EXIT.ok, reason: signal });
+    };
+    process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
     // Rejections that nobody handles come here too. The state is unknown by now, so we end.
     process.on("uncaughtException", (error, origin) => {
       onError(error, origin);
       resolve({ exitCode: EXIT.internal, reason: origin });
     });
   });
-}
-
-/**
- * A second signal ends the process at once, but not one that comes with the first: Ctrl-C under `npm
- * start` arrives twice, from the terminal and from npm.
- */
-function endAtSecondSignal(exitCode: ExitCode): void {
-  const firstAt = performance.now();
-  const onSignal = (): void => {
-    if (performance.now() - firstAt >= SAME_SIGNAL_MS) process.exit(exitCode);
-  };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
 }
 
 function createHubOf(config: Config): Hub {

@@ -157,11 +157,14 @@ describe("the flush", () => {
     const clients = [...(await joinMany(bench, 3, "a")), await bench.join("*")];
     await bench.publish("a", "first");
     await bench.runtime.runTurn();
-    const size = 500 * KIB;
-    const many = Math.ceil(PENDING_BYTES_MAX / size) + 3;
     await bench.hub.declare("t", "a", { retention: { bytesMax: 1e9 } });
-    for (let index = 0; index < many; index += 1) await bench.publish("a", big(size));
-    expect(bench.hub.metrics.plain.sluice_flush_overflows_total).toBe(1);
+    // Up to the very event that overflows: nothing later may mend what it does.
+    const { plain } = bench.hub.metrics;
+    let many = 0;
+    for (; plain.sluice_flush_overflows_total === 0 && many < 100; many += 1) {
+      await bench.publish("a", big(500 * KIB));
+    }
+    expect(many).toBe(Math.ceil(PENDING_BYTES_MAX / (500 * KIB)));
     await bench.runtime.runTurns();
     for (const { seqs, subscriber, gaps } of clients) {
       expect(seqs).toEqual(Array.from({ length: many + 1 }, (_, index) => index + 1));

@@ -28,7 +28,7 @@ describeWith({ curl: needs("curl") }, "clients that are cut", ({ curl }) => {
       targetPort: gateway.port,
       dice: new Dice(seededRandom(seed)),
       // In the head, in the prelude, and between the bytes of some event.
-      budget: (dice) => dice.integer(100, 1_500),
+      budget: (dice) => dice.integer(100, 900),
     });
     onTestFinished(() => nemesis.stop());
     return nemesis;

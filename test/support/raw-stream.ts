@@ -6,7 +6,7 @@ import type { ScannedEvent } from "../../src/wire/scan.ts";
 import { ResponseReader } from "./response-reader.ts";
 
 /** How long a test waits for what must happen, in milliseconds. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 20_000;
 
 export interface RawRequest {
   readonly port: number;
