@@ -35,6 +35,8 @@ export class TenantLog {
   /** Least recently appended first: an append moves its topic to the end. */
   readonly #topics = new Map<string, TopicLog>();
   readonly #patterns = new PatternIndex(this.#topics);
+  /** A map may be changed while it is walked, so a sweep can pause between two topics. */
+  #sweeping: Iterator<TopicLog> | undefined;
 
   constructor(options: TenantLogOptions) {
     this.epoch = options.epoch;
@@ -57,7 +59,7 @@ export class TenantLog {
     if (this.#topics.size >= this.#options.topicsMax && !this.#forgetAnEmptyTopic()) {
       throw new SluiceError(
         "topics_exhausted",
-        `the tenant has ${this.#topics.size} topics with events; its limit is ${this.#options.topicsMax}`,
+        `the tenant has ${this.#topics.size} topics with events or settings; its limit is ${this.#options.topicsMax}`,
       );
     }
     const settings = this.#options.settingsFor(topic);
@@ -85,18 +87,28 @@ export class TenantLog {
     return publication;
   }
 
-  /** Drops the oldest events of the least recently appended topics until it holds `bytesMax` or nothing is left to drop. */
+  /**
+   * Drops the oldest events of the least recently appended topics until it holds `bytesMax` or nothing
+   * is left to drop. Topics that were declared keep their record, and so their settings.
+   */
   shrinkTo(bytesMax: number): void {
     for (const log of this.#topics.values()) {
       while (this.account.bytes > bytesMax && log.length > 0) log.dropOldest();
       if (this.account.bytes <= bytesMax) return;
-      this.forget(log);
+      if (!log.isDeclared) this.forget(log);
     }
   }
 
-  /** Applies age and time-to-live. Looks at every topic: for a slow timer, not for a hot path. */
-  sweep(now: number, wallTime: number): void {
-    for (const log of this.#topics.values()) {
+  /** Applies age and time-to-live to the next `topicsMax` topics; the call after the last starts again. */
+  sweep(now: number, wallTime: number, topicsMax: number): void {
+    for (let count = 0; count < topicsMax; count += 1) {
+      this.#sweeping ??= this.#topics.values();
+      const next = this.#sweeping.next();
+      if (next.done === true) {
+        this.#sweeping = undefined;
+        return;
+      }
+      const log = next.value;
       log.trim(wallTime);
       if (now - log.touchedAt >= log.settings.ttlMs) this.forget(log);
     }
@@ -188,7 +200,7 @@ export class TenantLog {
 
   #forgetAnEmptyTopic(): boolean {
     for (const log of this.#topics.values()) {
-      if (log.length > 0) continue;
+      if (log.length > 0 || log.isDeclared) continue;
       this.forget(log);
       return true;
     }

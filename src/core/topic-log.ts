@@ -25,6 +25,8 @@ export class TopicLog {
   floor: number;
   /** The sequence number of the newest event ever appended, or the floor that the topic started with. */
   last: number;
+  /** Its settings were stated for it alone, and go with the record. */
+  isDeclared = false;
   /** The sequence number of the `end` entry of a topic that has ended and was not reopened. */
   endedAt: number | undefined;
   /** When the newest event was appended, or the record was made, in monotonic milliseconds. */

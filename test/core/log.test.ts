@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { createMemoryBroker } from "../../src/brokers/memory.ts";
 import { mergeLogs } from "../../src/core/merge.ts";
 import { PUBLICATION_OVERHEAD_BYTES } from "../../src/core/publication.ts";
+import { Pattern } from "../../src/core/pattern.ts";
 import { selectTopics } from "../../src/core/selection.ts";
 import { TOPIC_DEFAULTS, overlay } from "../../src/core/settings.ts";
 import type { Retention } from "../../src/core/settings.ts";
@@ -158,11 +159,24 @@ describe("memory", () => {
   });
 
   test("at the limit of topics an empty one gives way, and with none the publish is refused", async () => {
-    const bench = new Bench({ memory: { topicsMax: 2 } });
-    await bench.hub.declare("t", "empty", {});
+    const rules = [{ match: Pattern.parse("old"), settings: { retention: { ageMsMax: 1_000 } } }];
+    const bench = new Bench({ memory: { topicsMax: 2, rules } });
+    await bench.publish("old", "1");
+    await bench.runtime.run(3_000);
     await bench.publish("a", "1");
     await bench.publish("b", "1");
     await expect(bench.publish("c", "1")).rejects.toMatchObject({ code: "topics_exhausted" });
+  });
+
+  test("a declared topic loses its events under pressure, never its settings", async () => {
+    const bench = new Bench({ memory: { memoryBytesMax: 100_000, topicsMax: 2 } });
+    await bench.hub.declare("t", "declared", { retention: { countMax: 1 } });
+    await bench.publish("declared", "1");
+    for (let index = 0; index < 300; index += 1) await bench.publish("busy", "x".repeat(1_000));
+    expect((await bench.join("declared", { start: "earliest" })).events).toHaveLength(0);
+    await expect(bench.publish("third", "1")).rejects.toMatchObject({ code: "topics_exhausted" });
+    await bench.publish("declared", "2", "3");
+    expect((await bench.join("declared", { start: "earliest" })).events).toHaveLength(1);
   });
 });
 
