@@ -14,6 +14,7 @@ import type { Runtime } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { IteratorConnection } from "../transports/iterator.ts";
 import { formatCursor } from "../wire/cursor.ts";
+import type { ScannedEvent } from "../wire/scan.ts";
 
 export const DEFAULT_TENANT = "default";
 
@@ -52,7 +53,10 @@ export interface Published {
   readonly isDuplicate: boolean;
 }
 
-/** What `events()` yields. A gap says what could not be delivered; it is never skipped silently. */
+/**
+ * What `events()` yields. A gap says what could not be delivered; it is never skipped silently. An end
+ * comes last, and says how the topic ended: `done`, `error`, or what it was ended with.
+ */
 export type TopicItem =
   | {
       readonly type: "event";
@@ -65,7 +69,8 @@ export type TopicItem =
       readonly reason: string;
       readonly from: string | null;
       readonly to: string;
-    };
+    }
+  | { readonly type: "end"; readonly id: string; readonly reason: string };
 
 export interface EventsOptions {
   /** A cursor, or `earliest`, `latest`, `last:<n>`. @defaultValue "latest" */
@@ -137,8 +142,9 @@ export class Topic {
 
   /**
    * Yields the topic's events from `after` on, in order, each once, until the topic ends, the signal
-   * aborts or the hub closes. It subscribes when the first event is asked for. A slow consumer is sent from the log at its own pace; nothing is buffered
-   * for it beyond one batch.
+   * aborts or the hub closes. A slow consumer is sent from the log at its own pace; nothing is buffered
+   * for it beyond one batch. It subscribes when the first event is asked for: what is published before
+   * the broker has answered that is not part of `latest`. Name a cursor where that matters.
    */
   async *events(options: EventsOptions = {}): AsyncGenerator<TopicItem, void, void> {
     const { after, signal } = options;
@@ -158,9 +164,8 @@ export class Topic {
       signal?.addEventListener("abort", stop, { once: true });
       if (isAborted()) stop();
       for (let event = await connection.take(); event; event = await connection.take()) {
-        if (event.event === "end" || event.event === "close") return;
-        if (event.event === "gap") yield { type: "gap", ...JSON.parse(event.data) };
-        else yield { type: "event", id: event.lastEventId, event: event.event, data: event.data };
+        if (event.event === "close") return;
+        yield toItem(event);
       }
     } finally {
       signal?.removeEventListener("abort", stop);
@@ -240,6 +245,12 @@ function toInput(event: Publishable): EventInput {
     "parameter_invalid",
     "publish takes a string, bytes, or { data, event, key }",
   );
+}
+
+function toItem({ event, data, lastEventId: id }: ScannedEvent): TopicItem {
+  if (event === "gap") return { type: "gap", ...JSON.parse(data) };
+  if (event === "end") return { type: "end", id, reason: JSON.parse(data).reason };
+  return { type: "event", id, event, data };
 }
 
 function toPublished(receipt: Receipt): Published {

@@ -176,7 +176,9 @@ describe("memory", () => {
     expect((await bench.join("declared", { start: "earliest" })).events).toHaveLength(0);
     await expect(bench.publish("third", "1")).rejects.toMatchObject({ code: "topics_exhausted" });
     await bench.publish("declared", "2", "3");
-    expect((await bench.join("declared", { start: "earliest" })).events).toHaveLength(1);
+    const client = await bench.join("declared", { start: "earliest" });
+    await bench.runtime.runTurns();
+    expect(client.events).toHaveLength(1);
   });
 });
 

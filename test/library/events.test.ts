@@ -34,7 +34,10 @@ describe("Topic.events", () => {
     for (const data of numbers(1, 20)) ids.push((await topic.publish(data)).id);
     await topic.end();
     for (const [index, id] of ids.entries()) {
-      expect(await drain(topic.events({ after: id }))).toEqual(numbers(index + 2, 20));
+      expect(await drain(topic.events({ after: id }))).toEqual([
+        ...numbers(index + 2, 20),
+        "[ended]",
+      ]);
     }
   });
 
@@ -63,7 +66,8 @@ describe("Topic.events", () => {
     }
     await publishing;
     expect(published).toBe(3_000);
-    for (const seen of await Promise.all(readers)) expect(seen).toEqual(numbers(1, 3_000));
+    const all = [...numbers(1, 3_000), "[ended]"];
+    for (const seen of await Promise.all(readers)) expect(seen).toEqual(all);
   });
 
   test("a slow consumer gets everything, and holds up nobody", async () => {
@@ -152,10 +156,11 @@ describe("Topic.events", () => {
     const live = drain(topic.events({ after: "earliest" }));
     await topic.publish("1");
     const { id } = await topic.end("done");
-    expect(await live).toEqual(["1"]);
-    expect(await drain(topic.events({ after: "earliest" }))).toEqual(["1"]);
+    expect(await live).toEqual(["1", "[done]"]);
+    expect(await drain(topic.events({ after: "earliest" }))).toEqual(["1", "[done]"]);
+    // Who has read the end is not told again; who comes without a place is.
     expect(await drain(topic.events({ after: id }))).toEqual([]);
-    expect(await drain(topic.events())).toEqual([]);
+    expect(await drain(topic.events())).toEqual(["[done]"]);
   });
 
   test("what was trimmed is told as a gap, then what there is follows (law 7)", async () => {

@@ -16,7 +16,7 @@ describe("Topic.pipe", () => {
     const topic = openHub().topic("answers/1");
     const reading = drain(topic.events());
     expect(await topic.pipe(tokens(50))).toEqual({ count: 50 });
-    expect(await reading).toEqual(expected(50));
+    expect(await reading).toEqual([...expected(50), "[done]"]);
     await expect(topic.publish("late")).rejects.toMatchObject({ code: "topic_ended" });
   });
 
@@ -33,14 +33,14 @@ describe("Topic.pipe", () => {
     // Whoever comes back, with the last id seen, gets the rest; nobody was there meanwhile.
     const after = value?.type === "event" ? value.id : "";
     expect(await piped).toEqual({ count: 50 });
-    expect(await drain(topic.events({ after }))).toEqual(expected(50).slice(2));
+    expect(await drain(topic.events({ after }))).toEqual([...expected(50).slice(2), "[done]"]);
   });
 
   test("a second reader after the producer's end gets all of it (law 6)", async () => {
     const topic = openHub().topic("answers/1");
     await topic.pipe(tokens(20));
-    expect(await drain(topic.events({ after: "earliest" }))).toEqual(expected(20));
-    expect(await drain(topic.events({ after: "earliest" }))).toEqual(expected(20));
+    expect(await drain(topic.events({ after: "earliest" }))).toEqual([...expected(20), "[done]"]);
+    expect(await drain(topic.events({ after: "earliest" }))).toEqual([...expected(20), "[done]"]);
   });
 
   test("takes plain iterables, and events with names", async () => {
@@ -65,7 +65,7 @@ describe("Topic.pipe", () => {
       throw mistake;
     }
     await expect(topic.pipe(failing())).rejects.toBe(mistake);
-    expect(await drain(topic.events({ after: "earliest" }))).toEqual(expected(2));
+    expect(await drain(topic.events({ after: "earliest" }))).toEqual([...expected(2), "[error]"]);
     expect(await endOf(hub)).toBe("error");
   });
 
