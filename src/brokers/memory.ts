@@ -115,7 +115,8 @@ class MemoryBroker implements Broker {
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
-    return this.#tenant(request.tenant).log.read(request);
+    const wallTime = this.#runtime.wallTime();
+    return this.#tenant(request.tenant).log.read({ ...request, wallTime });
   }
 
   async close(): Promise<void> {

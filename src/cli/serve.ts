@@ -17,8 +17,8 @@ import { LogSink, createLogger } from "./log.ts";
 import type { Register } from "./register.ts";
 import { packageVersion } from "./version.ts";
 
-/** The whole exit takes 1 s at most; what is still open then goes with the process, in milliseconds. */
-const EXIT_DEADLINE_MS = 950;
+/** What is still open then goes with the process, in milliseconds: the whole exit takes 1 s at most. */
+const EXIT_DEADLINE_MS = 800;
 /** Signals so close together are one, in milliseconds. */
 const SAME_SIGNAL_MS = 300;
 /** For the last log lines to leave, in milliseconds. */

@@ -11,6 +11,10 @@ export interface DisconnectRow {
 export const DISCONNECTS = {
   client_closed: { isAnnounced: false, meaning: "The client closed the connection" },
   reset: { isAnnounced: false, meaning: "The connection was reset, or a write to it failed" },
+  protocol_error: {
+    isAnnounced: false,
+    meaning: "The client sent another request, or what is no HTTP, on the connection of its stream",
+  },
   slow_consumer: {
     isAnnounced: false,
     meaning: "The client took nothing for longer than the stall deadline; it resumes by its cursor",

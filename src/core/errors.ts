@@ -27,7 +27,7 @@ export const ERRORS = {
     status: 400,
     isRetryable: false,
     title: "Too few or too many topics",
-    hint: "Name at least one topic=... and at most 1,000; a pattern such as orders/** counts once",
+    hint: "Name at least one topic=... and at most 1,000, of which 64 patterns; orders/** counts once",
   },
   topic_ended: {
     status: 409,
@@ -39,7 +39,7 @@ export const ERRORS = {
     status: 507,
     isRetryable: false,
     title: "No room for another topic",
-    hint: "Raise topicsMax, or end topics that are no longer needed",
+    hint: "End topics that are no longer needed: they give way; or raise topicsMax",
   },
   event_name_invalid: {
     status: 400,
@@ -116,8 +116,8 @@ export const ERRORS = {
   parameter_invalid: {
     status: 400,
     isRetryable: false,
-    title: "A query parameter is wrong",
-    hint: "See docs/protocol.md for the parameters of this request",
+    title: "A parameter is wrong",
+    hint: "See docs/protocol.md for the parameters of requests, and the types for those of the library",
   },
   header_duplicate: {
     status: 400,
@@ -184,6 +184,12 @@ export const ERRORS = {
     isRetryable: true,
     title: "The request took too long to arrive",
     hint: "Send headers within 10 s and the whole body within 30 s",
+  },
+  expectation_failed: {
+    status: 417,
+    isRetryable: false,
+    title: "The expectation cannot be met",
+    hint: "Send Expect: 100-continue, or no Expect at all",
   },
   broker_unavailable: {
     status: 503,

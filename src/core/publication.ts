@@ -40,8 +40,8 @@ export class Publication {
   readonly #end: number;
   #enveloped: Buffer | undefined;
 
-  /** Copies the frame (`fields` and `id`) into `blocks`. */
-  constructor(init: PublicationInit, fields: Uint8Array, id: string, blocks: Blocks) {
+  /** Takes `size` bytes of `blocks` for the frame; see `frame` and `moveTo`, which fill them. */
+  private constructor(init: PublicationInit, size: number, blocks: Blocks) {
     this.seq = init.seq;
     this.previous = init.previous;
     this.topic = init.topic;
@@ -49,12 +49,27 @@ export class Publication {
     this.key = init.key;
     this.at = init.at;
     this.settings = init.settings;
-    const { block, offset } = blocks.allocate(frameBytes(fields, id));
+    const { block, offset } = blocks.allocate(size);
     this.#blocks = blocks;
     this.#block = block;
     this.#start = offset;
-    this.#end = writeFrame(block.bytes, offset, fields, id);
+    this.#end = offset + size;
     blocks.charge(PUBLICATION_OVERHEAD_BYTES);
+  }
+
+  /** Frames an event: its frame (`fields` and `id`) is written into `blocks`. */
+  static frame(init: PublicationInit, fields: Uint8Array, id: string, blocks: Blocks): Publication {
+    const publication = new Publication(init, frameBytes(fields, id), blocks);
+    writeFrame(publication.#block.bytes, publication.#start, fields, id);
+    return publication;
+  }
+
+  /** The same event with its frame in other memory. */
+  moveTo(blocks: Blocks): Publication {
+    const moved = new Publication(this, this.bytes, blocks);
+    moved.isSuperseded = this.isSuperseded;
+    this.copyTo(moved.#block.bytes, moved.#start, "plain");
+    return moved;
   }
 
   /** Size of the plain frame in bytes. */

@@ -71,7 +71,7 @@ export class ReadQueue {
       }
       this.#read(subscriber);
       hasStarted = true;
-      slice.spendWrite();
+      slice.spendRead();
       // The result is written when it comes; it is paid for now, or a slice could start any number.
       if (spend(BATCH_BYTES_MAX) || slice.isSpent) break;
     }

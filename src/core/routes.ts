@@ -28,23 +28,39 @@ export class Route {
     this.topic = topic;
   }
 
+  /** Nobody follows it: audiences of patterns go with their last subscriber. */
   get isEmpty(): boolean {
-    return this.audiences.every((audience) => audience.subscribers.size === 0);
+    return this.audiences.length === 1 && this.direct.subscribers.size === 0;
   }
 }
+
+/** Topics that nobody named and that were matched against the patterns, kept to not match them again. */
+export const SEEN_MAX = 10_000;
 
 /** Who follows what, for one tenant. Patterns cost memory by pattern and topic, not by subscriber. */
 export class Routes {
   readonly #routes = new Map<string, Route>();
   readonly #patterns = new Map<string, Audience>();
+  /** Routes without direct subscribers, oldest first: a topic may be published to once and never again. */
+  readonly #seen = new Set<Route>();
 
+  /** Routes kept: of topics that are followed, and of those that were matched not long ago. */
   get size(): number {
     return this.#routes.size;
   }
 
+  /** How many topics somebody follows, as far as they were seen. Walks them. */
+  get followedNow(): number {
+    let count = 0;
+    for (const route of this.#routes.values()) if (!route.isEmpty) count += 1;
+    return count;
+  }
+
   add(subscriber: Subscriber): void {
     for (const name of subscriber.selection.names) {
-      this.#open(name).direct.subscribers.add(subscriber);
+      const route = this.#routes.get(name) ?? this.#open(name);
+      route.direct.subscribers.add(subscriber);
+      this.#seen.delete(route);
     }
     for (const pattern of subscriber.selection.patterns) {
       let audience = this.#patterns.get(pattern.text);
@@ -66,38 +82,53 @@ export class Routes {
       if (audience === undefined || audience.subscribers.size > 0) continue;
       this.#patterns.delete(pattern.text);
       for (const route of this.#routes.values()) {
-        if (!route.audiences.includes(audience)) continue;
-        route.audiences = route.audiences.filter((other) => other !== audience);
-        if (route.isEmpty) this.#routes.delete(route.topic);
+        if (route.audiences.includes(audience)) {
+          route.audiences = route.audiences.filter((other) => other !== audience);
+        }
+        if (route.isEmpty) this.#close(route);
       }
     }
     for (const name of subscriber.selection.names) {
       const route = this.#routes.get(name);
       route?.direct.subscribers.delete(subscriber);
-      if (route?.isEmpty) this.#routes.delete(name);
+      if (route === undefined || route.direct.subscribers.size > 0) continue;
+      if (route.isEmpty) this.#close(route);
+      else this.#keepSeen(route);
     }
   }
 
   /** The route of `topic` if anybody follows it, by name or by pattern. */
   find(topic: string): Route | undefined {
-    const known = this.#routes.get(topic);
-    if (known !== undefined || this.#patterns.size === 0) return known;
-    for (const audience of this.#patterns.values()) {
-      if (audience.pattern?.matches(topic)) return this.#open(topic);
+    let route = this.#routes.get(topic);
+    if (route === undefined) {
+      if (this.#patterns.size === 0) return undefined;
+      route = this.#open(topic);
+      this.#keepSeen(route);
     }
-    return undefined;
+    return route.isEmpty ? undefined : route;
   }
 
   #open(topic: string): Route {
-    let route = this.#routes.get(topic);
-    if (route === undefined) {
-      route = new Route(topic);
-      const matching = [...this.#patterns.values()].filter((audience) =>
-        audience.pattern?.matches(topic),
-      );
-      route.audiences = [route.direct, ...matching];
-      this.#routes.set(topic, route);
-    }
+    const route = new Route(topic);
+    const matching = [...this.#patterns.values()].filter((audience) =>
+      audience.pattern?.matches(topic),
+    );
+    route.audiences = [route.direct, ...matching];
+    this.#routes.set(topic, route);
     return route;
+  }
+
+  #keepSeen(route: Route): void {
+    this.#seen.add(route);
+    if (this.#seen.size <= SEEN_MAX) return;
+    for (const oldest of this.#seen) {
+      // What a window is serving stays until the next time.
+      if (oldest.window.length === 0) return this.#close(oldest);
+    }
+  }
+
+  #close(route: Route): void {
+    this.#routes.delete(route.topic);
+    this.#seen.delete(route);
   }
 }

@@ -5,6 +5,9 @@ import { checkTopicName } from "./topic-name.ts";
 /** How many topics and patterns one connection may name. */
 export const SELECTION_MAX = 1_000;
 
+/** How many of them may be patterns: each is matched against every topic. */
+export const PATTERNS_MAX = 64;
+
 /** The topics that one subscriber follows: names, and patterns that match names not known yet. */
 export interface Selection {
   readonly names: readonly string[];
@@ -13,7 +16,8 @@ export interface Selection {
 
 /**
  * Sorts `texts` into names and patterns, each once.
- * Throws `topic_name_invalid`, `topic_pattern_invalid`, or `topics_count_invalid` for none or more than 1,000.
+ * Throws `topic_name_invalid`, `topic_pattern_invalid`, or `topics_count_invalid`: none, more than 1,000, or
+ * more than 64 patterns.
  */
 export function selectTopics(texts: readonly string[]): Selection {
   const unique = [...new Set(texts)];
@@ -23,8 +27,15 @@ export function selectTopics(texts: readonly string[]): Selection {
       `${unique.length} topics named; a connection follows 1 to ${SELECTION_MAX}`,
     );
   }
+  const patterns = unique.filter((text) => Pattern.isPattern(text));
+  if (patterns.length > PATTERNS_MAX) {
+    throw new SluiceError(
+      "topics_count_invalid",
+      `${patterns.length} patterns named; a connection follows at most ${PATTERNS_MAX}`,
+    );
+  }
   return {
     names: unique.filter((text) => !Pattern.isPattern(text)).map(checkTopicName),
-    patterns: unique.filter((text) => Pattern.isPattern(text)).map((text) => Pattern.parse(text)),
+    patterns: patterns.map((text) => Pattern.parse(text)),
   };
 }

@@ -73,7 +73,7 @@ export class TenantHub implements Tail, SubscriberHome {
   }
 
   get routesNow(): number {
-    return this.#routes.size;
+    return this.#routes.followedNow;
   }
 
   now(): number {

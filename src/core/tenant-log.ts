@@ -12,10 +12,12 @@ import { TopicLog } from "./topic-log.ts";
 
 /** How far back `last:<n>` reaches at most, in events. */
 export const LAST_COUNT_MAX = 10_000;
+/** Topics looked at for one that may give way: a refused publish must not cost a walk over all of them. */
+const FINISHED_LOOKS_MAX = 1_000;
 
 export interface TenantLogOptions {
   readonly epoch: string;
-  /** How many topics the tenant may have. At the limit a topic without events gives way, else `topics_exhausted`. */
+  /** How many topics the tenant may have. At the limit one that is empty or has ended gives way, else `topics_exhausted`. */
   readonly topicsMax: number;
   /** What all tenants together hold. */
   readonly account: MemoryAccount;
@@ -37,6 +39,7 @@ export class TenantLog {
   readonly #patterns = new PatternIndex(this.#topics);
   /** A map may be changed while it is walked, so a sweep can pause between two topics. */
   #sweeping: Iterator<TopicLog> | undefined;
+  #sweepLeft = 0;
 
   constructor(options: TenantLogOptions) {
     this.epoch = options.epoch;
@@ -56,7 +59,7 @@ export class TenantLog {
   open(topic: string, now: number): TopicLog {
     const known = this.#topics.get(topic);
     if (known !== undefined) return known;
-    if (this.#topics.size >= this.#options.topicsMax && !this.#forgetAnEmptyTopic()) {
+    if (this.#topics.size >= this.#options.topicsMax && !this.#forgetAFinishedTopic()) {
       throw new SluiceError(
         "topics_exhausted",
         `the tenant has ${this.#topics.size} topics with events or settings; its limit is ${this.#options.topicsMax}`,
@@ -89,25 +92,36 @@ export class TenantLog {
 
   /**
    * Drops the oldest events of the least recently appended topics until it holds `bytesMax` or nothing
-   * is left to drop. Topics that were declared keep their record, and so their settings.
+   * is left to drop. Topics that were declared keep their record, and so their settings; topics that
+   * have ended keep their end, and lose it only when nothing else is left (law 14).
    */
   shrinkTo(bytesMax: number): void {
     for (const log of this.#topics.values()) {
-      while (this.account.bytes > bytesMax && log.length > 0) log.dropOldest();
+      while (this.account.bytes > bytesMax && log.length > log.lengthMin) log.dropOldest();
+      if (log.length === log.lengthMin) log.compact();
+      if (this.account.bytes <= bytesMax) return;
+      if (log.length === 0 && !log.isDeclared) this.forget(log);
+    }
+    for (const log of this.#topics.values()) {
       if (this.account.bytes <= bytesMax) return;
       if (!log.isDeclared) this.forget(log);
     }
   }
 
-  /** Applies age and time-to-live to the next `topicsMax` topics; the call after the last starts again. */
+  /**
+   * Applies age and time-to-live to the next `topicsMax` topics. A round is as long as there were
+   * topics when it began: topics that are appended to move to the end, and would keep it from ending.
+   */
   sweep(now: number, wallTime: number, topicsMax: number): void {
     for (let count = 0; count < topicsMax; count += 1) {
-      this.#sweeping ??= this.#topics.values();
-      const next = this.#sweeping.next();
-      if (next.done === true) {
-        this.#sweeping = undefined;
-        return;
+      if (this.#sweeping === undefined) {
+        this.#sweeping = this.#topics.values();
+        this.#sweepLeft = this.#topics.size;
       }
+      const next = this.#sweeping.next();
+      this.#sweepLeft -= 1;
+      if (this.#sweepLeft <= 0) this.#sweeping = undefined;
+      if (next.done === true) return;
       const log = next.value;
       log.trim(wallTime);
       if (now - log.touchedAt >= log.settings.ttlMs) this.forget(log);
@@ -122,10 +136,11 @@ export class TenantLog {
     this.forgottenFloor = Math.max(this.forgottenFloor, log.last);
   }
 
-  read(request: Omit<ReadRequest, "tenant">): ReadResult {
+  /** Events beyond their age are trimmed first, whether a sweep has come by or not. */
+  read(request: Omit<ReadRequest, "tenant"> & { readonly wallTime: number }): ReadResult {
     const { selection } = request;
     const logs = this.#logsOf(selection);
-    const { floor, floorMin } = this.#floorsOf(selection, logs);
+    const { floor, floorMin } = this.#floorsOf(selection, logs, request.wallTime);
     const after = this.#placeOf(request.from, logs, floorMin);
     const upTo = Math.min(request.upTo, this.head);
     const { publications, isComplete } = mergeLogs(logs, after, upTo, request.bytesMax);
@@ -142,7 +157,12 @@ export class TenantLog {
     };
   }
 
-  #logsOf(selection: Selection): Set<TopicLog> {
+  #logsOf(selection: Selection): ReadonlySet<TopicLog> {
+    const [only] = selection.patterns;
+    // Not copied: one pattern may match a hundred thousand topics, and each read of it comes here.
+    if (only !== undefined && selection.patterns.length === 1 && selection.names.length === 0) {
+      return this.#patterns.matchesOf(only);
+    }
     const logs = new Set<TopicLog>();
     for (const name of selection.names) {
       const log = this.#topics.get(name);
@@ -154,18 +174,23 @@ export class TenantLog {
     return logs;
   }
 
-  #floorsOf(selection: Selection, logs: Set<TopicLog>): { floor: number; floorMin: number } {
+  #floorsOf(
+    selection: Selection,
+    logs: ReadonlySet<TopicLog>,
+    wallTime: number,
+  ): { floor: number; floorMin: number } {
     const isAnyUnknown = selection.patterns.length > 0 || logs.size < selection.names.length;
     let floor = isAnyUnknown ? this.forgottenFloor : 0;
     let floorMin = logs.size === 0 ? this.forgottenFloor : Infinity;
     for (const log of logs) {
+      log.trim(wallTime);
       floor = Math.max(floor, log.floor);
       floorMin = Math.min(floorMin, log.floor);
     }
     return { floor, floorMin };
   }
 
-  #placeOf(from: ReadFrom, logs: Set<TopicLog>, floorMin: number): number {
+  #placeOf(from: ReadFrom, logs: ReadonlySet<TopicLog>, floorMin: number): number {
     if (typeof from === "number") return from;
     if (from === "latest") return this.head;
     if (from === "earliest") return floorMin;
@@ -182,7 +207,7 @@ export class TenantLog {
     return (newest(seqs, count).at(-1) ?? this.head + 1) - 1;
   }
 
-  #trimmedOf(selection: Selection, logs: Set<TopicLog>, after: number): TrimmedTopic[] {
+  #trimmedOf(selection: Selection, logs: ReadonlySet<TopicLog>, after: number): TrimmedTopic[] {
     const trimmed: TrimmedTopic[] = [];
     for (const { name, floor } of logs) {
       if (floor <= after) continue;
@@ -198,11 +223,16 @@ export class TenantLog {
     return trimmed.slice(0, TRIMMED_MAX);
   }
 
-  #forgetAnEmptyTopic(): boolean {
+  /** Of the topics that were longest without an event, the first that is empty or has ended. */
+  #forgetAFinishedTopic(): boolean {
+    let looks = 0;
     for (const log of this.#topics.values()) {
-      if (log.length > 0 || log.isDeclared) continue;
-      this.forget(log);
-      return true;
+      if (!log.isDeclared && (log.length === 0 || log.endedAt !== undefined)) {
+        this.forget(log);
+        return true;
+      }
+      looks += 1;
+      if (looks === FINISHED_LOOKS_MAX) return false;
     }
     return false;
   }
@@ -213,7 +243,7 @@ function newest(seqs: number[], count: number): number[] {
   return seqs.sort((a, b) => b - a).slice(0, count);
 }
 
-function endOf(selection: Selection, logs: Set<TopicLog>): number | undefined {
+function endOf(selection: Selection, logs: ReadonlySet<TopicLog>): number | undefined {
   if (selection.patterns.length > 0 || logs.size < selection.names.length) return undefined;
   let end = 0;
   for (const log of logs) {

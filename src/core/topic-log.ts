@@ -34,7 +34,7 @@ export class TopicLog {
 
   readonly #entries = new Ring<Publication>();
   readonly #account: MemoryAccount;
-  readonly #blocks: Blocks;
+  #blocks: Blocks;
   /** The newest event of each conflation key; only where the policy is `conflate`. */
   readonly #newest = new Map<string, Publication>();
   #frameBytes = 0;
@@ -63,7 +63,7 @@ export class TopicLog {
   }
 
   append(entry: Entry, now: number): Publication {
-    const publication = new Publication(
+    const publication = Publication.frame(
       { ...entry, previous: this.#newestSeq, topic: this.name, settings: this.settings },
       entry.fields,
       entry.id,
@@ -108,6 +108,22 @@ export class TopicLog {
       this.#newest.delete(oldest.key);
     }
     oldest.release();
+  }
+
+  /** What pressure on memory leaves of it: the end of a topic that has ended, else nothing. */
+  get lengthMin(): number {
+    return this.endedAt === undefined ? 0 : 1;
+  }
+
+  /** Moves what is left into memory of its own size: one small frame may pin a whole block. */
+  compact(): void {
+    const only = this.#entries.first();
+    if (only === undefined || this.#entries.length > 1) return;
+    const blocks = new Blocks(this.#account);
+    this.#entries.shift();
+    this.#entries.push(only.moveTo(blocks));
+    only.release();
+    this.#blocks = blocks;
   }
 
   /** Drops everything. The record must not be used any more. */

@@ -3,6 +3,7 @@ import { SluiceError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import { createPrometheusExporter } from "../exporters/prometheus.ts";
 import { plainHeaders } from "../wire/headers.ts";
+import { guard } from "./guard.ts";
 import type { Logger } from "./logger.ts";
 import { answerProblem, RefusedError, toSluiceError } from "./problem.ts";
 
@@ -17,11 +18,21 @@ interface Answer {
   readonly body: string;
 }
 
+export interface AdminOptions {
+  isReady(): boolean;
+  /** The listener's own address is loopback: the guard's rules of open mode hold, but for the probes. */
+  readonly isOpen: boolean;
+  readonly logger: Logger;
+}
+
+/** They tell nobody anything, and probes call by whatever name they have. */
+const PROBES = ["/livez", "/readyz"];
+
 /**
  * What operators ask, on a listener of its own: `/livez` (the process answers), `/readyz` (it should
- * be sent traffic) and `/metrics`.
+ * be sent traffic) and `/metrics`. A website whose name resolves to 127.0.0.1 (DNS rebinding) reads no metrics.
  */
-export function createAdmin(hub: Hub, isReady: () => boolean, logger: Logger): Admin {
+export function createAdmin(hub: Hub, { isReady, isOpen, logger }: AdminOptions): Admin {
   const exporter = createPrometheusExporter(hub.metrics, () => hub.measure());
   const routes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
     "/livez": () => ({ status: 200, type: "text/plain; charset=utf-8", body: "ok\n" }),
@@ -34,6 +45,7 @@ export function createAdmin(hub: Hub, isReady: () => boolean, logger: Logger): A
   };
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = (request.url ?? "").split("?", 1)[0] ?? "";
+    if (!PROBES.includes(path)) guard(request, { isOpen, corsOrigins: [] });
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route === undefined) {
       throw new SluiceError(

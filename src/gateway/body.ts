@@ -30,6 +30,12 @@ export function hasBody(request: IncomingMessage): boolean {
   return coding !== undefined || (length !== undefined && Number(length) > 0);
 }
 
+/** Throws `request_malformed` for a request that has a body where its method carries none. */
+export function refuseBody(request: IncomingMessage): void {
+  if (!hasBody(request)) return;
+  throw new SluiceError("request_malformed", `a ${request.method} carries no body here`);
+}
+
 /**
  * Reads the whole body into memory of its own: a slice of what came from the socket would pin 64 KiB
  * of it (measured). Rejects with the limit's error as soon as it is certain, before anything is

@@ -3,7 +3,7 @@ import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { SluiceError } from "../core/errors.ts";
 import type { Metrics } from "../core/metrics.ts";
-import { carriesStream } from "../transports/sse-http1.ts";
+import { abortStream, carriesStream } from "../transports/sse-http1.ts";
 import { renderProblem } from "./problem.ts";
 
 /** How long a connection lives on after the last answer, so that the answer arrives, in milliseconds. */
@@ -27,6 +27,9 @@ export function answerClientError(
   const socket = stream as ServerSocket;
   if (answered.has(socket)) return;
   answered.add(socket);
+  // What the parser or its clock refused behind a stream; another error is the socket's own.
+  const isRequest = /^(HPE_|ERR_HTTP_)/.test(error.code ?? "");
+  if (isRequest && abortStream(socket, "protocol_error")) return;
   if (error.code === "ECONNRESET" || !socket.writable || carriesStream(socket)) {
     socket.destroy();
     return;

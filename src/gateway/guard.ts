@@ -15,8 +15,8 @@ const PREFLIGHT_AGE_S = 600;
 
 /**
  * Refuses what must not reach any route: ambiguous requests everywhere, foreign names and pages in open
- * mode. Throws `request_malformed`, `request_target_invalid`, `header_duplicate`, `host_forbidden` or
- * `origin_forbidden`.
+ * mode. Throws `request_malformed`, `request_target_invalid`, `header_duplicate`, `expectation_failed`,
+ * `host_forbidden` or `origin_forbidden`.
  */
 export function guard(request: IncomingMessage, options: GuardOptions): void {
   const { url = "" } = request;
@@ -31,6 +31,7 @@ export function guard(request: IncomingMessage, options: GuardOptions): void {
   if (host === undefined && request.httpVersionMinor > 0) {
     throw new SluiceError("request_malformed", "there is no Host header (RFC 9112, 3.2)");
   }
+  refuseExpectation(request);
   if (!options.isOpen) return;
   // HTTP/1.0 without Host comes from no browser, so no page can have sent it.
   if (host !== undefined && !isLoopbackHost(host)) {
@@ -79,6 +80,12 @@ export function answerOptions(
 function allowedOrigin(origin: string, { corsOrigins }: GuardOptions): string | undefined {
   if (corsOrigins.includes(origin)) return origin;
   return corsOrigins.includes("*") ? "*" : undefined;
+}
+
+/** RFC 9110, 10.1.1: 417 for what is not known; on HTTP/1.0 expectations are ignored. */
+function refuseExpectation({ headers: { expect }, httpVersionMinor }: IncomingMessage): void {
+  if (expect === undefined || httpVersionMinor === 0 || /^100-continue$/i.test(expect)) return;
+  throw new SluiceError("expectation_failed", `Expect is ${JSON.stringify(expect.slice(0, 80))}`);
 }
 
 function refuseDuplicates(rawHeaders: readonly string[]): void {

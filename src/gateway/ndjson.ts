@@ -48,7 +48,8 @@ export function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    // V8 counts lines within `text`: beside the number of a batch's line, its own would contradict it.
+    const reason = String((error as Error).message).replace(/ \(line \d+ column \d+\)$/, "");
     throw new SluiceError("body_not_json", `${where}: ${reason}`, { cause: error });
   }
 }

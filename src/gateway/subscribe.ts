@@ -9,7 +9,7 @@ import type { WireForm } from "../core/publication.ts";
 import { isReadyForStream, openSseHttp1, whenSocketAssigned } from "../transports/sse-http1.ts";
 import { streamHeaders } from "../wire/headers.ts";
 import { negotiate } from "./accept.ts";
-import { hasBody } from "./body.ts";
+import { refuseBody } from "./body.ts";
 import { jitteredRetryMs } from "./exchange.ts";
 import type { Exchange } from "./exchange.ts";
 import { RefusedError } from "./problem.ts";
@@ -71,9 +71,7 @@ async function subscribe(exchange: Exchange, wish: Wish): Promise<void> {
       "only event streams are spoken here; neither long-polling nor WebSocket is",
     );
   }
-  if (hasBody(request)) {
-    throw new SluiceError("request_malformed", `a ${request.method} carries no body here`);
-  }
+  refuseBody(request);
   if (request.method === "HEAD") {
     response.writeHead(200, streamHeaders(request.httpVersionMinor === 0 ? "1.0" : "1.1")).end();
     return;

@@ -2,7 +2,7 @@ import { SluiceError } from "../core/errors.ts";
 import type { TopicSettingsInput } from "../core/settings.ts";
 import { checkTopicName } from "../core/topic-name.ts";
 import { formatCursor } from "../wire/cursor.ts";
-import { readBody } from "./body.ts";
+import { readBody, refuseBody } from "./body.ts";
 import { readTopicSettings } from "./config/topic-settings.ts";
 import { answerJson } from "./exchange.ts";
 import type { Exchange } from "./exchange.ts";
@@ -38,6 +38,7 @@ export async function deleteTopic(exchange: Exchange): Promise<void> {
   const { request, services, tenant } = exchange;
   const topic = checkTopicName(exchange.topic);
   parseQuery(exchange.query, []);
+  refuseBody(request);
   const { last, durability } = await inTurn(request.socket, Promise.resolve(), () =>
     services.hub.end(tenant, topic, "deleted"),
   );

@@ -34,10 +34,17 @@ export function whenSocketAssigned(response: ServerResponse, task: () => void): 
 
 /**
  * True when a stream runs on this socket. A request that arrives there can never be answered in
- * order: whoever handles it destroys the socket and starts nothing (F22).
+ * order: whoever handles it calls `abortStream` and starts nothing (F22).
  */
 export function carriesStream(socket: Socket): boolean {
   return (socket as StreamSocket)[kConnection] !== undefined;
+}
+
+/** Closes the stream that runs on this socket now. False if none does. */
+export function abortStream(socket: Socket, reason: DisconnectReason): boolean {
+  const connection = (socket as StreamSocket)[kConnection];
+  connection?.abort(reason);
+  return connection !== undefined;
 }
 
 /**

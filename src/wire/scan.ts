@@ -44,8 +44,8 @@ export interface Scanner {
   readonly lastEventId: string;
 }
 
-export const LINE_BYTES_MAX_DEFAULT = 1024 * 1024 + 64 * 1024;
-export const EVENT_BYTES_MAX_DEFAULT = 8 * 1024 * 1024;
+export const SCAN_LINE_BYTES_MAX_DEFAULT = 1024 * 1024 + 64 * 1024;
+export const SCAN_EVENT_BYTES_MAX_DEFAULT = 8 * 1024 * 1024;
 
 /**
  * A scanner at the start of a stream. It holds at most twice `eventBytesMax` (its memory doubles as
@@ -98,8 +98,8 @@ class StreamScanner implements Scanner {
   constructor(options: ScannerOptions) {
     this.#options = options;
     this.lastEventId = options.lastEventId ?? "";
-    this.#lineBytesMax = options.lineBytesMax ?? LINE_BYTES_MAX_DEFAULT;
-    this.#eventBytesMax = options.eventBytesMax ?? EVENT_BYTES_MAX_DEFAULT;
+    this.#lineBytesMax = options.lineBytesMax ?? SCAN_LINE_BYTES_MAX_DEFAULT;
+    this.#eventBytesMax = options.eventBytesMax ?? SCAN_EVENT_BYTES_MAX_DEFAULT;
   }
 
   push(chunk: Uint8Array): void {

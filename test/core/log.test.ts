@@ -14,7 +14,11 @@ import { VirtualRuntime } from "../../src/testing/index.ts";
 import { encodeFields } from "../../src/wire/frame.ts";
 import { Bench, texts } from "./bench.ts";
 
-const EVERYTHING = { upTo: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER };
+const EVERYTHING = {
+  upTo: Number.MAX_SAFE_INTEGER,
+  bytesMax: Number.MAX_SAFE_INTEGER,
+  wallTime: 0,
+};
 
 function tenantLog(retention: Partial<Retention> = {}, topicsMax = 1_000): TenantLog {
   const settings = overlay(TOPIC_DEFAULTS, { retention });
@@ -166,6 +170,48 @@ describe("memory", () => {
     await bench.publish("a", "1");
     await bench.publish("b", "1");
     await expect(bench.publish("c", "1")).rejects.toMatchObject({ code: "topics_exhausted" });
+  });
+
+  test("law 14: an end outlives pressure on memory, in memory of its own size", async () => {
+    const bench = new Bench({ memory: { memoryBytesMax: 200_000 } });
+    for (const topic of ["one", "two", "three", "four"]) {
+      await bench.publish(topic, "x".repeat(20_000));
+      await bench.hub.end("t", topic, "done");
+    }
+    for (let index = 0; index < 300; index += 1) await bench.publish("busy", "x".repeat(1_000));
+    for (const topic of ["one", "two", "three", "four"]) {
+      await expect(bench.publish(topic, "late")).rejects.toMatchObject({ code: "topic_ended" });
+      const client = await bench.join(topic, { start: "earliest" });
+      expect(client.blocks.at(-1)).toMatch(/^end@/);
+    }
+    expect((await bench.join("busy", { start: "earliest" })).events.length).toBeGreaterThan(50);
+  });
+
+  test("at the limit of topics one that has ended gives way", async () => {
+    const bench = new Bench({ memory: { topicsMax: 3 } });
+    for (let index = 0; index < 20; index += 1) {
+      await bench.publish(`run/${index}`, "1");
+      await bench.hub.end("t", `run/${index}`, "done");
+    }
+    await bench.publish("other", "1");
+  });
+
+  test("what is too old is not served, although no sweep has come by", async () => {
+    const rules = [{ match: Pattern.parse("**"), settings: { retention: { ageMsMax: 100 } } }];
+    const bench = new Bench({ memory: { rules } });
+    await bench.publish("a", "1");
+    bench.runtime.elapse(200);
+    expect((await bench.join("a", { start: "earliest" })).events).toEqual([]);
+  });
+
+  test("a sweep reaches idle topics however many others are appended to", () => {
+    const log = tenantLog({ ageMsMax: 100 });
+    append(log, "idle");
+    for (let round = 0; round < 10; round += 1) {
+      for (let index = 0; index < 20; index += 1) append(log, `busy/${index}`);
+      log.sweep(0, 1_000, 10);
+    }
+    expect(log.find("idle")?.length).toBe(0);
   });
 
   test("a declared topic loses its events under pressure, never its settings", async () => {

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Pattern } from "../../src/core/pattern.ts";
-import { Routes } from "../../src/core/routes.ts";
+import { Routes, SEEN_MAX } from "../../src/core/routes.ts";
 import { SELECTION_MAX, selectTopics } from "../../src/core/selection.ts";
 import type { Subscriber } from "../../src/core/subscriber.ts";
 import { TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, checkTopicName } from "../../src/core/topic-name.ts";
@@ -137,4 +137,18 @@ test("routes agree with asking everybody, whoever comes and goes, and none is le
       expect(routes.size).toBe(0);
     }),
   );
+});
+
+test("routes of topics that nobody named are bounded, and matched anew when they come back", () => {
+  const routes = new Routes();
+  const reader = { selection: selectTopics(["job/**"]) } as Subscriber;
+  routes.add(reader);
+  for (let index = 0; index < SEEN_MAX * 2; index += 1) {
+    expect(routes.find(`job/${index}`)?.audiences).toHaveLength(2);
+    expect(routes.find(`other/${index}`)).toBeUndefined();
+  }
+  expect(routes.size).toBeLessThanOrEqual(SEEN_MAX);
+  expect(routes.find("job/0")?.audiences).toHaveLength(2);
+  routes.remove(reader);
+  expect(routes.size).toBe(0);
 });

@@ -9,7 +9,7 @@ const lock = join(root, ".cache/build.lock");
 const BUILD_MS_MAX = 60_000;
 
 /**
- * Resolves when dist/ is what src/ says: for tests of the built package that are run by themselves.
+ * Resolves when dist/ is what src/ and web/ say: for tests of the built package that are run by themselves.
  * `npm test` has built before. Test files run in processes of their own, so one of them builds.
  */
 export async function ensureBuilt(): Promise<void> {
@@ -42,9 +42,18 @@ function takeLock(): boolean {
 }
 
 function isFresh(): boolean {
-  return readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts"))
-    .every((file) => modifiedAt(`src/${file}`) <= modifiedAt(`dist/${file.slice(0, -3)}.js`));
+  return (
+    isFolderFresh("src", "dist", /\.ts$/) && isFolderFresh("web", "dist/web", /\.(ts|html|css)$/)
+  );
+}
+
+function isFolderFresh(from: string, to: string, source: RegExp): boolean {
+  return readdirSync(join(root, from), { recursive: true, encoding: "utf8" })
+    .filter((file) => source.test(file))
+    .every(
+      (file) =>
+        modifiedAt(`${from}/${file}`) <= modifiedAt(`${to}/${file.replace(/\.ts$/, ".js")}`),
+    );
 }
 
 function modifiedAt(path: string): number {

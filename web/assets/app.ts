@@ -41,7 +41,10 @@ const publisher = new PublishPanel(document.querySelector(".publish") as HTMLEle
 function listenFor(name: string): void {
   if (name !== "") names.add(name);
   for (const panel of panels) panel.listenFor(name === "" ? "message" : name);
-  const shown = [...names, ...CONTROL_NAMES].flatMap((each) => [make("code", "", each), " "]);
+  const shown = [...names, ...CONTROL_NAMES].flatMap((each, index) => {
+    const code = make("code", "", each);
+    return index === 0 ? [code] : [", ", code];
+  });
   part(document, "names", HTMLElement).replaceChildren(...shown);
 }
 

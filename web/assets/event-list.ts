@@ -41,7 +41,7 @@ export class EventList {
   mark(kind: MarkKind, text: string): Mark {
     const row = make("li", "mark");
     row.dataset["kind"] = kind;
-    row.append(make("strong", "", text));
+    row.append(make("strong", "", text), " ");
     const detail = make("span", "mark-detail");
     row.append(detail);
     this.#append(row);
@@ -85,10 +85,10 @@ export class EventList {
 function eventRow(event: Delivered): HTMLElement {
   const row = make("li", "event");
   row.dataset["id"] = event.id;
-  const dot = event.id.lastIndexOf(".") + 1;
+  const dot = Math.max(0, event.id.lastIndexOf("."));
   const id = make("span", "id");
   id.title = event.id;
-  // The epoch is the same in row after row: the style sheet shows only its beginning.
+  // The epoch is the same in row after row: the style sheet shortens it.
   id.append(make("span", "epoch", event.id.slice(0, dot)), make("b", "seq", event.id.slice(dot)));
   row.append(id, make("span", "name", event.name), make("span", "data", shown(event.data)));
   return row;

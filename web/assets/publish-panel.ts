@@ -45,7 +45,10 @@ export class PublishPanel {
       const isSubmit = event.key === "Enter" && (event.ctrlKey || event.metaKey);
       if (isSubmit && event.target instanceof HTMLTextAreaElement) form.requestSubmit();
     });
-    part(root, "burst", HTMLButtonElement).addEventListener("click", () => void this.#publishMany());
+    part(root, "burst", HTMLButtonElement).addEventListener(
+      "click",
+      () => void this.#publishMany(),
+    );
     startCopy(part(root, "copy", HTMLButtonElement), part(root, "curl", HTMLElement));
   }
 
@@ -62,7 +65,10 @@ export class PublishPanel {
       topic: this.#owner.topic(),
       event: part(this.#root, "eventName", HTMLInputElement).value,
       type: type?.value ?? "text/plain",
-      data: part(this.#root, "data", HTMLTextAreaElement).value.replaceAll("{n}", String(this.#count)),
+      data: part(this.#root, "data", HTMLTextAreaElement).value.replaceAll(
+        "{n}",
+        String(this.#count),
+      ),
     };
   }
 

@@ -134,7 +134,7 @@ export class SubscriberPanel implements SubscriptionOwner {
       this.#received += 1;
       this.#continuity?.saw(id);
       const { reason } = fieldsOf(data);
-      this.#say("end", `The topic has ended: ${String(reason ?? data)}`);
+      this.#say("end", `The topic has ended: ${reason ?? data}`);
     }
   }
 
@@ -183,9 +183,13 @@ export class SubscriberPanel implements SubscriptionOwner {
 
   #gap(data: string): void {
     const { reason, from, to } = fieldsOf(data);
-    if (typeof to === "string") this.#continuity?.startAt(to);
-    const after = typeof from === "string" ? `after ${from} ` : "";
-    this.#say("gap", `Gap: ${String(reason ?? data)}`, `What lies ${after}up to ${String(to)} is not kept.`);
+    if (to !== undefined) this.#continuity?.startAt(to);
+    const after = from !== undefined ? `after ${from} ` : "";
+    this.#say(
+      "gap",
+      `Gap: ${reason ?? data}`,
+      `What lies ${after}up to ${to ?? "now"} is not kept.`,
+    );
   }
 
   #say(kind: MarkKind, title: string, detail = ""): Mark {
@@ -196,7 +200,8 @@ export class SubscriberPanel implements SubscriptionOwner {
   }
 
   #tellSlow(): void {
-    const advice = "A browser opens six HTTP/1.1 connections to one origin: close other tabs of this page.";
+    const advice =
+      "A browser opens six HTTP/1.1 connections to one origin: close other tabs of this page.";
     this.#say("close", "Still connecting", advice);
   }
 
@@ -236,9 +241,11 @@ export class SubscriberPanel implements SubscriptionOwner {
   }
 }
 
-function fieldsOf(json: string): Record<string, unknown> {
+/** The members of a control event's data that are text; none if it is no object. */
+function fieldsOf(json: string): Record<string, string | undefined> {
   try {
-    return JSON.parse(json) as Record<string, unknown>;
+    const members = Object.entries(JSON.parse(json) as object);
+    return Object.fromEntries(members.filter(([, value]) => typeof value === "string"));
   } catch {
     return {};
   }
