@@ -22,10 +22,11 @@ export interface EventInput {
 }
 
 /**
- * Checks `input` and frames it, but for the id.
- * Throws `event_name_invalid`, `event_name_reserved`, `event_key_invalid`, `event_too_large` or `body_not_utf8`.
+ * Checks `input` and frames it, but for the id. Throws `parameter_invalid`, `event_name_invalid`,
+ * `event_name_reserved`, `event_key_invalid`, `event_too_large` or `body_not_utf8`.
  */
 export function encodeInput(input: EventInput, eventBytesMax: number): EncodedEvent {
+  checkTypes(input);
   const { event, data, key } = input;
   if (event !== undefined) checkEventName(event);
   if (key !== undefined && (key.length === 0 || key.length > KEY_LENGTH_MAX)) {
@@ -45,6 +46,24 @@ export function encodeInput(input: EventInput, eventBytesMax: number): EncodedEv
     throw new SluiceError("body_not_utf8", "the data is not valid UTF-8");
   }
   return { fields: encodeFields(event, data), key };
+}
+
+/** For callers without types. Throws `parameter_invalid`. */
+export function checkTypes({ event, data, key }: EventInput): void {
+  if (typeof data !== "string" && !(data instanceof Uint8Array)) {
+    throw new SluiceError("parameter_invalid", `data is ${typeOf(data)}, not text or bytes`);
+  }
+  for (const [name, value] of [
+    ["event", event],
+    ["key", key],
+  ] as const) {
+    if (value === undefined || typeof value === "string") continue;
+    throw new SluiceError("parameter_invalid", `${name} is ${typeOf(value)}, not text`);
+  }
+}
+
+function typeOf(value: unknown): string {
+  return value === null ? "null" : `of type ${typeof value}`;
 }
 
 function checkEventName(name: string): void {

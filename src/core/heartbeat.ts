@@ -7,7 +7,10 @@ import type { Subscriber } from "./subscriber.ts";
 export interface HeartbeatOptions {
   /** A connection that nothing was written to for so long gets a comment, in milliseconds. @defaultValue 20,000 */
   readonly heartbeatMs: number;
-  /** A connection whose pending bytes have not all left for so long is ended, in milliseconds. @defaultValue 30,000 */
+  /**
+   * A connection on which nothing of what is pending leaves for so long is ended, in milliseconds.
+   * Progress shows in pieces of 128 KiB. @defaultValue 30,000
+   */
   readonly stallMs: number;
   /** A caught-up connection whose last id is so many events old gets the primer again. @defaultValue 1,000 */
   readonly bookmarkEvents: number;
@@ -87,9 +90,7 @@ export class Heartbeat {
     }
     // A live subscriber with nothing new to write would never be found stuck: let it wait for its bytes.
     if (subscriber.isPending) subscriber.fallBack(subscriber.settledTo);
-    if (subscriber.stalledSince !== 0 && now - subscriber.stalledSince >= stallMs) {
-      return subscriber.end("slow_consumer");
-    }
+    if (subscriber.isStalled(now, stallMs)) return subscriber.end("slow_consumer");
     if (this.#isBookmarkDue(subscriber, now)) subscriber.bookmark(now);
     // A heartbeat of the visit before is a round old, which is less: it does not count as idle yet.
     if (now - subscriber.wroteAt < heartbeatMs / 2) return;

@@ -85,6 +85,7 @@ export class Subscriber implements ConnectionOwner {
 
   readonly #home: SubscriberHome;
   #connection: Connection | undefined;
+  #pendingSeen = 0;
 
   constructor(home: SubscriberHome, options: SubscriberOptions) {
     this.#home = home;
@@ -103,6 +104,15 @@ export class Subscriber implements ConnectionOwner {
   /** Everything of its topics up to here was delivered. */
   get settledTo(): number {
     return this.state === "live" ? Math.max(this.cursor, this.#home.settledTo) : this.cursor;
+  }
+
+  /** True when nothing of what is pending has left for `stallMs`. Ask it now and then: it looks for progress. */
+  isStalled(now: number, stallMs: number): boolean {
+    if (this.stalledSince === 0 || this.#connection === undefined) return false;
+    const pending = this.#connection.pendingBytes;
+    if (pending < this.#pendingSeen) this.stalledSince = now;
+    this.#pendingSeen = pending;
+    return now - this.stalledSince >= stallMs;
   }
 
   /** True while bytes of earlier writes have not left. */
@@ -281,6 +291,7 @@ export class Subscriber implements ConnectionOwner {
     if (!this.isPending) return this.#home.enqueue(this);
     if (this.stalledSince !== 0) return;
     this.stalledSince = this.#home.now();
+    this.#pendingSeen = this.#connection.pendingBytes;
     this.#connection.wakeWhenDrained();
   }
 

@@ -4,12 +4,13 @@ import { SluiceError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Runtime } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
-import { carriesStream } from "../transports/sse-http1.ts";
+import { abortStream } from "../transports/sse-http1.ts";
 import { ClientGone } from "./body.ts";
 import { jitteredRetryMs } from "./exchange.ts";
 import type { Exchange, Services } from "./exchange.ts";
 import { answerOptions, guard, setCorsHeaders } from "./guard.ts";
 import type { GuardOptions } from "./guard.ts";
+import { whenReleased } from "./held.ts";
 import type { LocalHub } from "./hub.ts";
 import { silentLogger } from "./logger.ts";
 import type { Logger } from "./logger.ts";
@@ -129,14 +130,13 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): Gateway {
   return {
     handler(request, response, next) {
       // What follows a stream on its socket can never be answered in order: no second stream (F22).
-      if (carriesStream(request.socket)) {
-        request.socket.destroy();
-        return;
-      }
-      handle(request, response, next).catch((thrown: unknown) => {
-        if (thrown instanceof ClientGone) return;
-        if (isDraining && !response.headersSent) response.setHeader("Connection", "close");
-        answerProblem(request, response, toSluiceError(thrown, logger), hub.metrics);
+      if (abortStream(request.socket, "protocol_error")) return;
+      whenReleased(request, () => {
+        handle(request, response, next).catch((thrown: unknown) => {
+          if (thrown instanceof ClientGone) return;
+          if (isDraining && !response.headersSent) response.setHeader("Connection", "close");
+          answerProblem(request, response, toSluiceError(thrown, logger), hub.metrics);
+        });
       });
     },
     drain() {

@@ -2,9 +2,11 @@ import { createHash, randomBytes } from "node:crypto";
 import { createMemoryBroker } from "../brokers/memory.ts";
 import type { Broker, Durability, Receipt } from "../core/broker.ts";
 import { SluiceError } from "../core/errors.ts";
+import { checkTypes } from "../core/event.ts";
 import type { EventInput } from "../core/event.ts";
 import type { HeartbeatOptions } from "../core/heartbeat.ts";
 import { Hub } from "../core/hub.ts";
+import { checkIdempotencyKey } from "../core/idempotency.ts";
 import type { IdempotencyOptions } from "../core/idempotency.ts";
 import { Pattern } from "../core/pattern.ts";
 import { selectTopics } from "../core/selection.ts";
@@ -14,18 +16,24 @@ import type { Runtime } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { IteratorConnection } from "../transports/iterator.ts";
 import { formatCursor } from "../wire/cursor.ts";
+import { checkHubOptions, checkSettings, stated } from "./hub-options.ts";
 import type { ScannedEvent } from "../wire/scan.ts";
 
 export const DEFAULT_TENANT = "default";
 
 export interface CreateHubOptions {
-  /** Memory for retained events, in bytes. @defaultValue 256 MiB */
+  /** Memory for retained events, in bytes; 1 MiB to 1 TiB. @defaultValue 256 MiB */
   readonly memoryBytesMax?: number;
-  /** Topics of one tenant. @defaultValue 100,000 */
+  /** Topics of one tenant; 1 to 10,000,000. @defaultValue 100,000 */
   readonly topicsMax?: number;
-  /** Data of one event, in bytes. @defaultValue 1 MiB */
+  /** Data of one event, in bytes; 1 to 64 MiB. @defaultValue 1 MiB */
   readonly eventBytesMax?: number;
-  /** Settings by topic pattern; the first match counts. @defaultValue none */
+  /**
+   * Settings by topic pattern; the first match counts. The same as `topics` of a configuration file,
+   * under names that carry their unit: `retention.countMax` is `count` there, `retention.bytesMax` is
+   * `bytes`, `retention.ageMsMax` is `age` and `ttlMs` is `ttl`; `match`, `lane` and `policy` are called
+   * the same. Here they are numbers only: no `"16MiB"`, no `"24h"`. @defaultValue none
+   */
   readonly topics?: readonly ({ readonly match: string } & TopicSettingsInput)[];
   readonly heartbeat?: Partial<HeartbeatOptions>;
   readonly idempotency?: Partial<IdempotencyOptions>;
@@ -41,7 +49,7 @@ export type Publishable = string | Uint8Array | EventInput;
 export interface PublishOptions {
   /** @defaultValue "default" */
   readonly tenant?: string;
-  /** Makes a retry safe: the same key and event are appended once. 1-255 characters. */
+  /** Makes a retry safe: the same key and event are appended once. 1-255 characters of printable ASCII. */
   readonly idempotencyKey?: string;
 }
 
@@ -95,8 +103,11 @@ export class LocalHub {
 
   /**
    * Appends an event to a topic. When it resolves the event is in the log at the named durability.
-   * Rejects with a `SluiceError`: `topic_name_invalid`, `event_name_invalid`, `event_name_reserved`,
-   * `event_too_large`, `topic_ended`, `idempotency_conflict`, `broker_unavailable`.
+   * Rejects with a `SluiceError`: `topic_name_invalid`, `parameter_invalid` (a value of another type),
+   * `event_name_invalid`, `event_name_reserved`, `event_key_invalid`, `event_too_large`, `body_not_utf8`,
+   * `idempotency_key_invalid`, `idempotency_conflict`, `topic_ended`, `topics_exhausted`, `shutting_down`
+   * (the hub is closed); with these nothing was appended. `broker_unavailable` means unknown: retry with
+   * an idempotency key.
    */
   async publish(
     topic: string,
@@ -104,8 +115,11 @@ export class LocalHub {
     options: PublishOptions = {},
   ): Promise<Published> {
     const input = toInput(event);
-    const { idempotencyKey: key, tenant = DEFAULT_TENANT } = options;
-    const idempotency = key === undefined ? undefined : { key, fingerprint: fingerprintOf(input) };
+    const { idempotencyKey, tenant = DEFAULT_TENANT } = options;
+    const idempotency =
+      idempotencyKey === undefined
+        ? undefined
+        : { key: checkIdempotencyKey(idempotencyKey), fingerprint: fingerprintOf(input) };
     const receipt = await this.core.publish({ tenant, topic, events: [input], idempotency });
     return toPublished(receipt);
   }
@@ -190,7 +204,8 @@ export class Topic {
         count += 1;
       }
     } catch (error) {
-      if (endsTopic) await this.end("error");
+      // Why the source failed is what the caller must learn, also if the end could not be appended.
+      if (endsTopic) await this.end("error").catch(() => {});
       throw error;
     }
     if (endsTopic) await this.end("done");
@@ -202,18 +217,26 @@ export class Topic {
     return toPublished(await this.#hub.core.end(this.tenant, this.name, reason));
   }
 
-  /** States settings for the topic, and reopens it if it had ended. */
+  /**
+   * States settings for the topic, and reopens it if it had ended. Rejects with `parameter_invalid` for
+   * a value out of its bounds, `topics_exhausted`, `shutting_down` and `broker_unavailable`.
+   */
   async declare(settings: TopicSettingsInput = {}): Promise<void> {
+    checkSettings(settings);
     await this.#hub.core.declare(this.tenant, this.name, settings);
   }
 }
 
-/** A hub on the memory broker, or on the one given. Nothing listens: see `createGateway`. */
+/**
+ * A hub on the memory broker, or on the one given. Nothing listens: see `createGateway`. Throws
+ * `parameter_invalid` for a value out of its bounds, `topic_pattern_invalid` for a `match`.
+ */
 export function createHub(options: CreateHubOptions = {}): LocalHub {
+  checkHubOptions(options);
   const runtime = options.runtime ?? systemRuntime();
   const rules = (options.topics ?? []).map(({ match, ...settings }) => ({
     match: Pattern.parse(match),
-    settings,
+    settings: { ...settings, retention: stated(settings.retention ?? {}) },
   }));
   const broker =
     options.broker ??
@@ -222,13 +245,13 @@ export function createHub(options: CreateHubOptions = {}): LocalHub {
       runtime,
       ...(options.memoryBytesMax !== undefined && { memoryBytesMax: options.memoryBytesMax }),
       ...(options.topicsMax !== undefined && { topicsMax: options.topicsMax }),
-      ...(options.idempotency !== undefined && { idempotency: options.idempotency }),
+      ...(options.idempotency !== undefined && { idempotency: stated(options.idempotency) }),
     });
   const hub = new Hub({
     broker,
     runtime,
     ...(options.eventBytesMax !== undefined && { eventBytesMax: options.eventBytesMax }),
-    ...(options.heartbeat !== undefined && { heartbeat: options.heartbeat }),
+    ...(options.heartbeat !== undefined && { heartbeat: stated(options.heartbeat) }),
   });
   return new LocalHub(hub);
 }
@@ -240,7 +263,10 @@ export function randomId(): string {
 
 function toInput(event: Publishable): EventInput {
   if (typeof event === "string" || event instanceof Uint8Array) return { data: event };
-  if (typeof event === "object" && event !== null && "data" in event) return event;
+  if (typeof event === "object" && event !== null && "data" in event) {
+    checkTypes(event);
+    return event;
+  }
   throw new SluiceError(
     "parameter_invalid",
     "publish takes a string, bytes, or { data, event, key }",

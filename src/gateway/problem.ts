@@ -4,6 +4,7 @@ import type { Gap } from "../core/control.ts";
 import type { Metrics } from "../core/metrics.ts";
 import { plainHeaders } from "../wire/headers.ts";
 import { hasBody } from "./body.ts";
+import { holdForEver } from "./held.ts";
 import type { Logger } from "./logger.ts";
 
 /** How long the rest of a refused body is read and dropped, in milliseconds; see `answerProblem`. */
@@ -99,7 +100,10 @@ export function answerProblem(
   }
   const { status, headers, body } = renderProblem(error);
   const mustClose = hasBody(request) && !request.complete && !isShort(request);
-  if (mustClose) headers["Connection"] = "close";
+  if (mustClose) {
+    headers["Connection"] = "close";
+    holdForEver(request.socket);
+  }
   response.writeHead(status, headers);
   if (!mustClose) {
     response.end(request.method === "HEAD" ? undefined : body);

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Idempotency } from "../core/broker.ts";
-import { SluiceError } from "../core/errors.ts";
 import type { EventInput } from "../core/event.ts";
+import { checkIdempotencyKey } from "../core/idempotency.ts";
 import { checkTopicName } from "../core/topic-name.ts";
 import { formatCursor } from "../wire/cursor.ts";
 import { readBody } from "./body.ts";
@@ -16,7 +16,6 @@ import { parseQuery } from "./query.ts";
 import { inTurn } from "./turns.ts";
 
 const PARAMETERS = ["event", "key"];
-const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 
 /**
  * `POST /v1/topics/{topic}`. 201, or 200 for a duplicate, means that the events are in the log at the
@@ -72,12 +71,7 @@ function eventsOf(
 
 function idempotencyKeyOf(request: IncomingMessage): string | undefined {
   const key = request.headers["idempotency-key"];
-  if (key === undefined) return undefined;
-  if (typeof key === "string" && IDEMPOTENCY_KEY.test(key)) return key;
-  throw new SluiceError(
-    "idempotency_key_invalid",
-    `the key has ${key.length} characters, or one that is not printable ASCII`,
-  );
+  return key === undefined ? undefined : checkIdempotencyKey(key);
 }
 
 /** Each part behind its length, so that no two requests share one (law 21). */

@@ -6,12 +6,18 @@ import { selectTopics } from "../core/selection.ts";
 import type { Selection } from "../core/selection.ts";
 import type { Start } from "../core/start.ts";
 import type { WireForm } from "../core/publication.ts";
-import { isReadyForStream, openSseHttp1, whenSocketAssigned } from "../transports/sse-http1.ts";
+import {
+  carriesStream,
+  isReadyForStream,
+  openSseHttp1,
+  whenSocketAssigned,
+} from "../transports/sse-http1.ts";
 import { streamHeaders } from "../wire/headers.ts";
 import { negotiate } from "./accept.ts";
 import { refuseBody } from "./body.ts";
 import { jitteredRetryMs } from "./exchange.ts";
 import type { Exchange } from "./exchange.ts";
+import { holdRequests } from "./held.ts";
 import { RefusedError } from "./problem.ts";
 import { parseQuery } from "./query.ts";
 import type { Query } from "./query.ts";
@@ -77,10 +83,16 @@ async function subscribe(exchange: Exchange, wish: Wish): Promise<void> {
     return;
   }
   if (representation === "page") return redirectToPage(response, wish.selection);
-  // Whoever waits for earlier answers on its connection holds no subscriber meanwhile. If the
-  // connection ends first this is never resumed, and nothing is left behind.
-  await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
-  await open(exchange, wish);
+  // If a stream will run, what is pipelined behind this request must not have been done.
+  const release = holdRequests(request.socket);
+  try {
+    // Whoever waits for earlier answers on its connection holds no subscriber meanwhile. If the
+    // connection ends first this is never resumed, and nothing is left behind.
+    await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
+    await open(exchange, wish);
+  } finally {
+    release(!carriesStream(request.socket));
+  }
 }
 
 /** Everything after the judgement is synchronous: what was read is what the prelude says. */

@@ -17,6 +17,12 @@ const kConnection = Symbol("sluice.connection");
 type StreamSocket = Socket & { [kConnection]?: SseHttp1Connection };
 
 const EMPTY = Buffer.alloc(0);
+/**
+ * A larger batch goes to the socket in pieces of this size, each when the one before has left. A
+ * socket does not tell how much of a write has left, so this is how finely a slow client's progress
+ * shows in `pendingBytes`. It is above what a batch usually has: those are written whole.
+ */
+const PIECE_BYTES_MAX = 128 * 1024;
 
 /**
  * False for a request that was pipelined behind one that is not answered yet: its response has no
@@ -74,6 +80,9 @@ class SseHttp1Connection implements Connection {
   /** HTTP/1.0 knows no chunks: the body ends with the connection (RFC 9112, 6.3). */
   readonly #isChunked: boolean;
   #isCorked = true;
+  /** What of a large batch waits for the piece before it to leave. */
+  #rest: Buffer | undefined;
+  #isWakeWanted = false;
   #reason: DisconnectReason | undefined;
   #isClosed = false;
 
@@ -105,11 +114,14 @@ class SseHttp1Connection implements Connection {
   }
 
   get pendingBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + (this.#rest?.length ?? 0);
   }
 
   write(batch: Batch): void {
-    this.#socket.write(this.#isChunked ? batch.chunk : batch.frames);
+    if (this.#rest !== undefined) this.#writeRest();
+    const bytes = this.#isChunked ? batch.chunk : batch.frames;
+    if (bytes.length > PIECE_BYTES_MAX) this.#writePiece(bytes);
+    else this.#socket.write(bytes);
     if (this.#isCorked) this.#uncork();
   }
 
@@ -118,6 +130,8 @@ class SseHttp1Connection implements Connection {
    * `'drain'` event would not do: below the high-water mark it never comes (measured).
    */
   wakeWhenDrained(): void {
+    this.#isWakeWanted = this.#rest !== undefined;
+    if (this.#isWakeWanted) return;
     this.#socket.write(EMPTY, (error) => {
       if (!error && !this.#isClosed) this.#owner.onDrained();
     });
@@ -126,6 +140,7 @@ class SseHttp1Connection implements Connection {
   end(reason: DisconnectReason, last?: Batch): void {
     if (this.#reason !== undefined || this.#isClosed) return;
     this.#reason = reason;
+    if (this.#rest !== undefined) this.#writeRest();
     if (last !== undefined) this.#socket.write(this.#isChunked ? last.chunk : last.frames);
     if (this.#isCorked) this.#uncork();
     // Without destroySoon the socket would stay in keep-alive and hold up a drain (measured).
@@ -146,6 +161,26 @@ class SseHttp1Connection implements Connection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#owner.onClosed(this.#reason ?? "client_closed");
+  }
+
+  #writePiece(bytes: Buffer): void {
+    if (bytes.length <= PIECE_BYTES_MAX) {
+      this.#rest = undefined;
+      this.#socket.write(bytes);
+      if (this.#isWakeWanted) this.wakeWhenDrained();
+      return;
+    }
+    this.#rest = bytes.subarray(PIECE_BYTES_MAX);
+    this.#socket.write(bytes.subarray(0, PIECE_BYTES_MAX), (error) => {
+      if (!error && this.#rest !== undefined) this.#writePiece(this.#rest);
+    });
+  }
+
+  /** Hands over the rest at once: something must follow it. */
+  #writeRest(): void {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined) this.#socket.write(rest);
   }
 
   #uncork(): void {

@@ -46,7 +46,7 @@ export const configSchema = section({
     min: SECOND_MS,
     max: 5 * MINUTE_MS,
   }).prefault(formatDuration(HEARTBEAT_DEFAULTS.heartbeatMs)),
-  stall: duration("A connection whose pending bytes have not all left after so long is ended", {
+  stall: duration("A connection on which nothing of what is pending leaves for so long is ended", {
     min: SECOND_MS,
     max: 10 * MINUTE_MS,
   }).prefault(formatDuration(HEARTBEAT_DEFAULTS.stallMs)),
