@@ -1,6 +1,6 @@
 export { createHub, DEFAULT_TENANT, LocalHub, Topic } from "./gateway/hub.ts";
+export type { CreateHubOptions } from "./gateway/hub-options.ts";
 export type {
-  CreateHubOptions,
   EventsOptions,
   PipeOptions,
   Publishable,

@@ -33,6 +33,27 @@ export function loadFromFlags(command: Command, { env, folder }: Context): Loade
   );
 }
 
+/** The flags that the command line said, each as it would be said again. */
+export function saidFlags(command: Command): ReadonlyMap<string, readonly string[]> {
+  const said = new Map<string, readonly string[]>();
+  for (const option of command.options) {
+    const [long, name] = [option.long, option.attributeName()];
+    if (typeof long !== "string" || command.getOptionValueSource(name) !== "cli") continue;
+    const value: unknown = command.getOptionValue(name);
+    const values = Array.isArray(value) ? value : [value];
+    said.set(
+      long,
+      values.map((one) => (one === true ? long : `${long} ${shellWord(String(one))}`)),
+    );
+  }
+  return said;
+}
+
+/** As one word of a POSIX shell. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** The values are checked by the loader, together with those of variables and the file. */
 function flagOf({ flag, env, leaf, defaultValue }: Option): Flag | undefined {
   if (flag === undefined || leaf === undefined) return undefined;

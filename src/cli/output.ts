@@ -8,7 +8,10 @@ export class Output {
     stream.on("error", () => this.#gone.abort());
   }
 
-  /** Aborts when nobody reads any more (EPIPE). */
+  /**
+   * Aborts when a write shows that nobody reads any more (EPIPE). Not before: Node has no way to ask
+   * a pipe without writing to it (reading from one fails with ENOTCONN, and 0 bytes are no question).
+   */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }

@@ -1,5 +1,5 @@
 import { SluiceClientError, publish } from "../client/index.ts";
-import type { PublishOptions, PublishReceipt } from "../client/index.ts";
+import type { PublishReceipt, PublishRequestOptions } from "../client/index.ts";
 import type { Context } from "./context.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
@@ -23,7 +23,7 @@ const LINE_BYTES_MAX = 8 * 1024 * 1024;
 const PROGRESS_MS = 200;
 
 /** What every request of this command has in common. */
-type Request = Omit<PublishOptions, "data" | "type">;
+type Request = Omit<PublishRequestOptions, "data" | "type">;
 
 export const register: Register = (command, context, done) => {
   command

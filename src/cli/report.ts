@@ -35,10 +35,10 @@ function configReport({ problems }: ConfigError): string {
 
 function clientReport({ code, message, cause, problem }: SluiceClientError): string {
   const reason = cause instanceof Error ? causeOf(cause) : "";
-  const lines = [`error: ${message}${reason === "" ? "" : ` (${reason})`}`];
-  if (problem?.hint !== undefined) lines.push(`hint: ${problem.hint}`);
+  const lines = [`sluice: ${message}${reason === "" ? "" : ` (${reason})`}`];
+  if (problem?.hint !== undefined) lines.push(`  hint: ${problem.hint}`);
   if (code === "unreachable")
-    lines.push("hint: start a gateway with `sluice serve`, or name it by --url");
+    lines.push("  hint: start a gateway with `sluice serve`, or name it by --url");
   return lines.map((line) => `${printable(line)}\n`).join("");
 }
 

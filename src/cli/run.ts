@@ -65,8 +65,15 @@ function createProgram({ stdout, stderr }: Context): Command {
     .version(packageVersion(), "-v, --version")
     .configureOutput({
       writeOut: (text) => void stdout.write(text),
-      writeErr: (text) => void stderr.write(text.replace(/^error: /, "sluice: ")),
+      writeErr: (text) => void stderr.write(inOurWords(text)),
     })
     .exitOverride()
     .helpCommand(false);
+}
+
+/** Commander's errors, as all others are written: one line that says it, and a hint. */
+function inOurWords(text: string): string {
+  return text
+    .replace(/^error: /, "sluice: ")
+    .replace(/\n\(Did you mean (.+)\?\)/, "\n  hint: did you mean $1?");
 }

@@ -8,7 +8,7 @@ import { startServer } from "../gateway/server.ts";
 import type { RunningServer } from "../gateway/server.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { banner } from "./banner.ts";
-import { addConfigFlags, loadFromFlags } from "./config-flags.ts";
+import { addConfigFlags, loadFromFlags, saidFlags } from "./config-flags.ts";
 import type { Context } from "./context.ts";
 import { EXIT, UnavailableError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
@@ -26,12 +26,16 @@ const FLUSH_MS = 100;
 
 export const register: Register = (command, context, done) => {
   addConfigFlags(command).action(async () =>
-    done(await serve(loadFromFlags(command, context), context)),
+    done(await serve(loadFromFlags(command, context), saidFlags(command), context)),
   );
 };
 
 /** Runs the gateway until a signal or a mistake of its own ends it; then ends the process. */
-async function serve(loaded: LoadedConfig, context: Context): Promise<ExitCode> {
+async function serve(
+  loaded: LoadedConfig,
+  said: ReadonlyMap<string, readonly string[]>,
+  context: Context,
+): Promise<ExitCode> {
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
@@ -62,7 +66,7 @@ async function serve(loaded: LoadedConfig, context: Context): Promise<ExitCode> 
   } catch (error) {
     await hub.close();
     if (!(error instanceof ListenError)) throw error;
-    throw new UnavailableError(describeListenError(error, loaded), { cause: error });
+    throw new UnavailableError(describeListenError(error, loaded, said), { cause: error });
   }
 
   const { url, adminUrl } = server;

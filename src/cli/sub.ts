@@ -20,7 +20,7 @@ export const register: Register = (command, context, done) => {
   command
     .argument("<topic...>", "topics, and patterns such as 'orders/*' or 'orders/**'")
     .option("--from <place>", "earliest, latest, last:<n> or an event's id (default: latest)")
-    .option("--count <n>", "end after so many events")
+    .option("--count <n>", "end after so many events; `| head` ends it only at the next event")
     .option("--url <url>", `where Sluice is (default: ${URL_DEFAULT}, env: SLUICE_URL)`)
     .action(async (topics: string[], options: SubOptions) =>
       done(await sub(topics, options, context)),

@@ -1,12 +1,18 @@
 /**
  * Why a request failed for good.
  *
+ * - `request_invalid`: fetch never sends it, whoever listens there; nothing has left this process.
  * - `refused`: the server answered with an error; `problem` has its words.
  * - `unreachable`: no answer came, or none that may be repeated; `cause` is the last failure.
  * - `not_sluice`: what answered is no Sluice: a redirect, a page, or another content type.
  * - `stream_invalid`: the stream has a line or event beyond the limits of this client.
  */
-export type ClientErrorCode = "refused" | "unreachable" | "not_sluice" | "stream_invalid";
+export type ClientErrorCode =
+  | "request_invalid"
+  | "refused"
+  | "unreachable"
+  | "not_sluice"
+  | "stream_invalid";
 
 /** An RFC 9457 document of Sluice; `code` never changes its meaning. */
 export interface ProblemDocument {

@@ -1,7 +1,7 @@
 export { SluiceClientError } from "./error.ts";
 export type { ClientErrorCode, ProblemDocument } from "./error.ts";
 export { publish } from "./publish.ts";
-export type { PublishOptions, PublishReceipt } from "./publish.ts";
+export type { PublishReceipt, PublishRequestOptions } from "./publish.ts";
 export { subscribe } from "./subscribe.ts";
 export type { Reconnect, SubscribeOptions } from "./subscribe.ts";
 export type { ReceivedEnd, ReceivedEvent, ReceivedGap, ReceivedItem } from "./items.ts";

@@ -2,9 +2,9 @@ import { Attempt } from "./attempt.ts";
 import { BACKOFF_DEFAULTS, backoffMs, isRetryable, retryAfterMs, sleep } from "./backoff.ts";
 import type { BackoffOptions } from "./backoff.ts";
 import { SluiceClientError, isRedirect, redirectRefused, refusalOf } from "./error.ts";
-import { topicUrl } from "./url.ts";
+import { checkRequest, topicUrl } from "./url.ts";
 
-export interface PublishOptions {
+export interface PublishRequestOptions {
   /** Where Sluice is: `http://127.0.0.1:8080`, or the URL it is mounted at. */
   readonly url: string | URL;
   readonly topic: string;
@@ -52,11 +52,13 @@ const TYPES = {
  * Appends an event, or a batch. When it resolves they are in the log at the durability named in the
  * receipt, once, however often the request had to be repeated.
  *
- * Rejects with `SluiceClientError` `refused` (nothing was appended), `not_sluice`, or `unreachable`
- * (unknown: repeat with the same idempotency key), and with the signal's reason when it aborts.
+ * Rejects with `SluiceClientError` `request_invalid` (nothing was sent), `refused` (nothing was
+ * appended), `not_sluice`, or `unreachable` (unknown: repeat with the same idempotency key), and with
+ * the signal's reason when it aborts.
  */
-export async function publish(options: PublishOptions): Promise<PublishReceipt> {
+export async function publish(options: PublishRequestOptions): Promise<PublishReceipt> {
   const { signal, attemptsMax = 4 } = options;
+  checkRequest(options);
   const backoff = { ...BACKOFF_DEFAULTS, baseMs: 200, ...options.backoff };
   const idempotencyKey = options.idempotencyKey ?? randomKey();
   let failure: unknown;
@@ -86,7 +88,7 @@ interface Outcome {
   readonly error?: SluiceClientError;
 }
 
-async function post(options: PublishOptions, key: string, capMs: number): Promise<Outcome> {
+async function post(options: PublishRequestOptions, key: string, capMs: number): Promise<Outcome> {
   const { data, type = "text", headers, timeoutMs = 30_000, fetch = globalThis.fetch } = options;
   const url = topicUrl(options.url, options.topic);
   if (options.event !== undefined) url.searchParams.set("event", options.event);

@@ -8,31 +8,30 @@ export interface ReaderOptions {
   /** The topic, where events come bare; `undefined` where they say their topic. */
   readonly topic: string | undefined;
   readonly lastEventId: string;
-  /** Data of one event, in bytes. */
-  readonly eventBytesMax: number;
+  /** The data of one frame, and any line of it, in bytes as they come. */
+  readonly frameBytesMax: number;
 }
-
-/** The second form escapes data as JSON, which makes six bytes of one at most (`\u0000`). */
-const ESCAPED_BYTES_MAX = 6;
-const LINE_BYTES_EXTRA = 64 * 1024;
 
 /** Makes items of the bytes of one stream. */
 export class StreamReader {
   retryMs: number | undefined;
   /** The reason of an `event: close`: the stream is about to end. */
   closing: string | undefined;
+  /** `stream_invalid`: nothing comes after it. */
+  failure: SluiceClientError | undefined;
 
   readonly #topic: string | undefined;
+  readonly #frameBytesMax: number;
   readonly #scanner: Scanner;
   #items: ReceivedItem[] = [];
-  #failure: SluiceClientError | undefined;
 
-  constructor({ topic, lastEventId, eventBytesMax }: ReaderOptions) {
+  constructor({ topic, lastEventId, frameBytesMax }: ReaderOptions) {
     this.#topic = topic;
+    this.#frameBytesMax = frameBytesMax;
     this.#scanner = createScanner({
       lastEventId,
-      lineBytesMax: eventBytesMax * ESCAPED_BYTES_MAX + LINE_BYTES_EXTRA,
-      eventBytesMax: eventBytesMax * ESCAPED_BYTES_MAX + LINE_BYTES_EXTRA,
+      lineBytesMax: frameBytesMax,
+      eventBytesMax: frameBytesMax,
       onEvent: (event) => this.#take(event),
       onRetry: (retryMs) => (this.retryMs = retryMs),
     });
@@ -43,15 +42,15 @@ export class StreamReader {
     return this.#scanner.lastEventId;
   }
 
-  /** What these bytes complete. Throws `stream_invalid`, at the call after the last good items. */
+  /** What these bytes complete, up to what is wrong; `failure` says what that is. */
   push(chunk: Uint8Array): readonly ReceivedItem[] {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) return [];
     try {
       this.#scanner.push(chunk);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.#failure = new SluiceClientError("stream_invalid", error.message, { cause: error });
-      if (this.#items.length === 0) throw this.#failure;
+      const message = `a frame is longer than frameBytesMax, ${this.#frameBytesMax} bytes`;
+      this.failure = new SluiceClientError("stream_invalid", message, { cause: error });
     }
     const items = this.#items;
     this.#items = [];
@@ -60,12 +59,12 @@ export class StreamReader {
 
   #take(scanned: ScannedEvent): void {
     // What follows a close is not to be relied on.
-    if (this.closing !== undefined || this.#failure !== undefined) return;
+    if (this.closing !== undefined || this.failure !== undefined) return;
     if (scanned.event === "close") {
       this.closing = scanned.data;
     } else if (scanned.event !== "hello") {
       const item = itemOf(scanned, this.#topic);
-      if (item === undefined) this.#failure = notSluice(scanned.event);
+      if (item === undefined) this.failure = notSluice(scanned.event);
       else this.#items.push(item);
     }
   }

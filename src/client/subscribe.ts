@@ -4,7 +4,7 @@ import type { BackoffOptions } from "./backoff.ts";
 import { SluiceClientError, isRedirect, redirectRefused, refusalOf } from "./error.ts";
 import type { ReceivedItem } from "./items.ts";
 import { StreamReader } from "./reader.ts";
-import { eventsUrl, topicUrl } from "./url.ts";
+import { checkRequest, eventsUrl, topicUrl } from "./url.ts";
 
 /** A connection was lost, or could not be made; the next attempt follows after `delayMs`. */
 export interface Reconnect {
@@ -28,8 +28,11 @@ export interface SubscribeOptions {
   readonly connectMs?: number;
   /** A stream without a byte for so long is dead: 2.5 of the server's heartbeats, in milliseconds. @defaultValue 50,000 */
   readonly idleMs?: number;
-  /** Data of one event, in bytes. @defaultValue 8 MiB */
-  readonly eventBytesMax?: number;
+  /**
+   * The data of one frame, and any line of it, in bytes as they come. With several topics or a pattern
+   * data comes as JSON, which makes six bytes of one at most. @defaultValue 48 MiB
+   */
+  readonly frameBytesMax?: number;
   readonly onReconnect?: (reconnect: Reconnect) => void;
   /** Added to the request, such as `Authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -42,13 +45,14 @@ export interface SubscribeOptions {
  * connection is made again and goes on at exactly the next event; what cannot be delivered is a `gap`.
  * Nothing is read ahead of the caller but what has already arrived.
  *
- * Throws `SluiceClientError` `refused` when the server says that trying again is no use, `not_sluice`
- * and `stream_invalid`. Being unable to reach the server is no error: it waits, and tells `onReconnect`.
+ * Throws `SluiceClientError` `request_invalid` before anything is sent, `refused` when the server says
+ * that trying again is no use, `not_sluice` and `stream_invalid`. Being unable to reach the server is no error: it waits, and tells `onReconnect`.
  */
 export async function* subscribe(
   options: SubscribeOptions,
 ): AsyncGenerator<ReceivedItem, void, void> {
   const { signal, topics, stableMs = 5_000 } = options;
+  checkRequest(options);
   let backoff = { ...BACKOFF_DEFAULTS, ...options.backoff };
   let lastEventId = "";
   const unfinished = new Set(topics);
@@ -131,11 +135,11 @@ function isPlain([first = "", second]: readonly string[]): boolean {
 }
 
 function newReader(
-  { topics, eventBytesMax = 8 * 1024 * 1024 }: SubscribeOptions,
+  { topics, frameBytesMax = 48 * 1024 * 1024 }: SubscribeOptions,
   lastEventId: string,
 ): StreamReader {
   const topic = isPlain(topics) ? topics[0] : undefined;
-  return new StreamReader({ topic, lastEventId, eventBytesMax });
+  return new StreamReader({ topic, lastEventId, frameBytesMax });
 }
 
 async function* itemsOf(
@@ -151,6 +155,7 @@ async function* itemsOf(
     const { done, value } = await connection.within(idleMs, "sign of life", body.read());
     if (done) return;
     yield* reader.push(value);
+    if (reader.failure !== undefined) throw reader.failure;
     if (reader.closing !== undefined) return;
   }
 }

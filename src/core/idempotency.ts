@@ -15,7 +15,8 @@ const KEY = /^[\x20-\x7e]{1,255}$/;
 /** Returns `key` when it is an idempotency key, and throws `idempotency_key_invalid` otherwise. */
 export function checkIdempotencyKey(key: unknown): string {
   if (typeof key === "string" && KEY.test(key)) return key;
-  const size = typeof key === "string" ? `has ${key.length} characters` : `is of type ${typeof key}`;
+  const size =
+    typeof key === "string" ? `has ${key.length} characters` : `is of type ${typeof key}`;
   throw new SluiceError(
     "idempotency_key_invalid",
     `the key ${size}; it must have 1 to 255 of printable ASCII`,

@@ -19,7 +19,7 @@ interface Answer {
 }
 
 export interface AdminOptions {
-  isReady(): boolean;
+  readonly isReady: () => boolean;
   /** The listener's own address is loopback: the guard's rules of open mode hold, but for the probes. */
   readonly isOpen: boolean;
   readonly logger: Logger;

@@ -6,7 +6,7 @@ const HELD_MAX = 64;
 
 interface Held {
   readonly request: IncomingMessage;
-  answer(): void;
+  readonly answer: () => void;
 }
 
 const kHeld = Symbol("sluice.held");

@@ -1,9 +1,32 @@
+import type { Broker } from "../core/broker.ts";
 import { SluiceError } from "../core/errors.ts";
 import type { HeartbeatOptions } from "../core/heartbeat.ts";
 import type { IdempotencyOptions } from "../core/idempotency.ts";
 import { LANES, POLICIES } from "../core/settings.ts";
 import type { Retention, TopicSettingsInput } from "../core/settings.ts";
-import type { CreateHubOptions } from "./hub.ts";
+import type { Runtime } from "../internal/clock.ts";
+
+export interface CreateHubOptions {
+  /** Memory for retained events, in bytes; 1 MiB to 1 TiB. @defaultValue 256 MiB */
+  readonly memoryBytesMax?: number;
+  /** Topics of one tenant; 1 to 10,000,000. @defaultValue 100,000 */
+  readonly topicsMax?: number;
+  /** Data of one event, in bytes; 1 to 64 MiB. @defaultValue 1 MiB */
+  readonly eventBytesMax?: number;
+  /**
+   * Settings by topic pattern; the first match counts. The same as `topics` of a configuration file,
+   * under names that carry their unit: `retention.countMax` is `count` there, `retention.bytesMax` is
+   * `bytes`, `retention.ageMsMax` is `age` and `ttlMs` is `ttl`; `match`, `lane` and `policy` are called
+   * the same. Here they are numbers only: no `"16MiB"`, no `"24h"`. @defaultValue none
+   */
+  readonly topics?: readonly ({ readonly match: string } & TopicSettingsInput)[];
+  readonly heartbeat?: Partial<HeartbeatOptions>;
+  readonly idempotency?: Partial<IdempotencyOptions>;
+  /** Owns the log. @defaultValue the memory broker, to which the four limits above apply */
+  readonly broker?: Broker;
+  /** Clock, timers, turns and chance. @defaultValue the real ones */
+  readonly runtime?: Runtime;
+}
 
 type Bounds = readonly [min: number, max: number];
 
@@ -74,13 +97,13 @@ function checkChoice(name: string, value: unknown, choices: readonly unknown[]):
   );
 }
 
-function checkNumbers<Name extends string>(
+function checkNumbers(
   prefix: string,
-  values: Readonly<Partial<Record<Name, unknown>>>,
-  bounds: Readonly<Record<Name, Bounds>>,
+  values: object,
+  bounds: Readonly<Record<string, Bounds>>,
 ): void {
-  for (const [name, [min, max]] of Object.entries(bounds) as [Name, Bounds][]) {
-    const value = values[name];
+  for (const [name, [min, max]] of Object.entries(bounds)) {
+    const value = (values as Record<string, unknown>)[name];
     if (value === undefined) continue;
     // Milliseconds may have a fraction; counts and bytes may not.
     const isNumber = typeof value === "number" && (name.includes("Ms") || Number.isInteger(value));

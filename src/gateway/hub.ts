@@ -1,47 +1,23 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createMemoryBroker } from "../brokers/memory.ts";
-import type { Broker, Durability, Receipt } from "../core/broker.ts";
+import type { Durability, Receipt } from "../core/broker.ts";
 import { SluiceError } from "../core/errors.ts";
 import { checkTypes } from "../core/event.ts";
 import type { EventInput } from "../core/event.ts";
-import type { HeartbeatOptions } from "../core/heartbeat.ts";
 import { Hub } from "../core/hub.ts";
 import { checkIdempotencyKey } from "../core/idempotency.ts";
-import type { IdempotencyOptions } from "../core/idempotency.ts";
 import { Pattern } from "../core/pattern.ts";
 import { selectTopics } from "../core/selection.ts";
 import type { TopicSettingsInput } from "../core/settings.ts";
 import { checkTopicName } from "../core/topic-name.ts";
-import type { Runtime } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { IteratorConnection } from "../transports/iterator.ts";
 import { formatCursor } from "../wire/cursor.ts";
-import { checkHubOptions, checkSettings, stated } from "./hub-options.ts";
 import type { ScannedEvent } from "../wire/scan.ts";
+import { checkHubOptions, checkSettings, stated } from "./hub-options.ts";
+import type { CreateHubOptions } from "./hub-options.ts";
 
 export const DEFAULT_TENANT = "default";
-
-export interface CreateHubOptions {
-  /** Memory for retained events, in bytes; 1 MiB to 1 TiB. @defaultValue 256 MiB */
-  readonly memoryBytesMax?: number;
-  /** Topics of one tenant; 1 to 10,000,000. @defaultValue 100,000 */
-  readonly topicsMax?: number;
-  /** Data of one event, in bytes; 1 to 64 MiB. @defaultValue 1 MiB */
-  readonly eventBytesMax?: number;
-  /**
-   * Settings by topic pattern; the first match counts. The same as `topics` of a configuration file,
-   * under names that carry their unit: `retention.countMax` is `count` there, `retention.bytesMax` is
-   * `bytes`, `retention.ageMsMax` is `age` and `ttlMs` is `ttl`; `match`, `lane` and `policy` are called
-   * the same. Here they are numbers only: no `"16MiB"`, no `"24h"`. @defaultValue none
-   */
-  readonly topics?: readonly ({ readonly match: string } & TopicSettingsInput)[];
-  readonly heartbeat?: Partial<HeartbeatOptions>;
-  readonly idempotency?: Partial<IdempotencyOptions>;
-  /** Owns the log. @defaultValue the memory broker, to which the four limits above apply */
-  readonly broker?: Broker;
-  /** Clock, timers, turns and chance. @defaultValue the real ones */
-  readonly runtime?: Runtime;
-}
 
 /** What may be published: text, its UTF-8 bytes, or an event with a name or a key. */
 export type Publishable = string | Uint8Array | EventInput;

@@ -49,7 +49,7 @@ export function parseJson(text: string, where: string): unknown {
     return JSON.parse(text) as unknown;
   } catch (error) {
     // V8 counts lines within `text`: beside the number of a batch's line, its own would contradict it.
-    const reason = String((error as Error).message).replace(/ \(line \d+ column \d+\)$/, "");
+    const reason = (error as Error).message.replace(/ \(line \d+ column \d+\)$/, "");
     throw new SluiceError("body_not_json", `${where}: ${reason}`, { cause: error });
   }
 }

@@ -99,16 +99,16 @@ test("a bad line says which lines were published, with exit code 1", async () =>
   });
   expect(code).toBe(1);
   expect(stderr).toMatch(
-    /^error: The body is not JSON: .*line 2.* \(in the batch from line 1; nothing before it was published\)/,
+    /^sluice: The body is not JSON: .*line 2.* \(in the batch from line 1; nothing before it was published\)/,
   );
-  expect(stderr).toMatch(/\nhint: Mend the JSON/);
+  expect(stderr).toMatch(/\n  hint: Mend the JSON/);
 });
 
 test("an error of the server is printed as title, detail and hint, without control characters", async () => {
   const { url } = await startWorld();
   const { code, stdout, stderr } = await sluice(["pub", "a\u009b2Jb", "x", "--url", url]);
   expect([code, stdout]).toEqual([1, ""]);
-  expect(stderr).toMatch(/^error: Not a topic name: .*\nhint: Use 1-255 bytes of .*\n$/);
+  expect(stderr).toMatch(/^sluice: Not a topic name: .*\n  hint: Use 1-255 bytes of .*\n$/);
   expect(stderr).not.toContain("\u009b");
 });
 
@@ -118,8 +118,17 @@ test("without a gateway pub says so, and how to start one", async () => {
   const { code, stderr } = await sluice(["pub", "a", "x", "--url", proxy.url]);
   expect(code).toBe(1);
   expect(stderr).toMatch(
-    /^error: no answer from http:\/\/127.* \(connect ECONNREFUSED .*\)\nhint: start a gateway with `sluice serve`/,
+    /^sluice: no answer from http:\/\/127.* \(connect ECONNREFUSED .*\)\n  hint: start a gateway with `sluice serve`/,
   );
+});
+
+test.each([
+  ["sub", "a"],
+  ["pub", "a", "x"],
+])("%s at a port that fetch blocks fails at once and says so", async (...args) => {
+  const { code, stderr } = await sluice([...args, "--url", "http://127.0.0.1:9"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^sluice: fetch blocks port 9, .*\n$/);
 });
 
 test("the same idempotency key publishes once, and says so", async () => {

@@ -92,7 +92,7 @@ test("P23 a port in use is told with the next free one, and that command works",
   const { code, stderr, stdout } = await sluice(["serve", "--port", port]);
   expect([code, stdout]).toEqual([69, ""]);
   const [, flags] =
-    /^sluice: cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE \(another program listens there\); the next free port: sluice serve (.*)\n$/.exec(
+    /^sluice: cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE \(another program listens there\)\n  hint: the next free port: sluice serve (.*)\n$/.exec(
       stderr,
     ) ?? [];
   expect(flags).toMatch(/^--port [0-9]+ --admin-port 0$/);
@@ -105,7 +105,41 @@ test("P23 an admin port in use is told as the admin port", async () => {
   const { port } = new URL(first.adminUrl);
   const { code, stderr } = await sluice(["serve", "--port", "0", "--admin-port", port]);
   expect(code).toBe(69);
-  expect(stderr).toMatch(/the next free port: sluice serve --admin-port \d+\n$/);
+  expect(stderr).toMatch(
+    /\n {2}hint: the next free port: sluice serve --port 0 --admin-port \d+\n$/,
+  );
+});
+
+test("P23 the command that is suggested keeps every flag that was said, ready for a shell", async () => {
+  const first = await serve();
+  const port = await freePort();
+  const folder = folderWith({ "my config.yaml": "retry: 1s\n" });
+  const args = ["--port", `${port}`, "--admin-port", new URL(first.adminUrl).port];
+  const more = ["-c", "my config.yaml", "--insecure", "--cors-origin", "http://a.example"];
+  const { stderr } = await sluice(
+    ["serve", ...args, ...more, "--cors-origin", "http://b.example"],
+    {
+      folder,
+    },
+  );
+  const [, flags = ""] = /\n {2}hint: .*: sluice serve (.*)\n$/.exec(stderr) ?? [];
+  expect(flags.split(/ (?=--)/).toSorted()).toEqual([
+    expect.stringMatching(/^--admin-port \d+$/),
+    "--config 'my config.yaml'",
+    "--cors-origin http://a.example",
+    "--cors-origin http://b.example",
+    "--insecure",
+    `--port ${port}`,
+  ]);
+});
+
+test("P23 the port that is suggested is not the one said for the admin listener", async () => {
+  const first = await serve();
+  const { port } = new URL(first.url);
+  const { stderr } = await sluice(["serve", "--port", port, "--admin-port", `${Number(port) + 1}`]);
+  const [, free, admin] = /sluice serve --port (\d+) --admin-port (\d+)\n$/.exec(stderr) ?? [];
+  expect(Number(admin)).toBe(Number(port) + 1);
+  expect(free).not.toBe(admin);
 });
 
 test("P23 an address that is not this machine's is told, with exit code 69", async () => {

@@ -9,8 +9,8 @@ import { cleanEnv, sluice } from "./support.ts";
 beforeAll(ensureBuilt, 60_000);
 
 test.each([
-  [["serve", "--prot", "1"], /unknown option '--prot'\n\(Did you mean --port\?\)/],
-  [["srve"], /unknown command 'srve'\n\(Did you mean serve\?\)/],
+  [["serve", "--prot", "1"], /unknown option '--prot'\n  hint: did you mean --port\?\n/],
+  [["srve"], /unknown command 'srve'\n  hint: did you mean serve\?\n/],
   [["pub"], /missing required argument 'topic'/],
   [["pub", "a", "x", "y"], /too many arguments/],
   [["pub", "a", "--lines", "--ndjson"], /--lines and --ndjson exclude each other/],
@@ -21,7 +21,7 @@ test.each([
   [["sub"], /missing required argument 'topic'/],
   [["sub", "a", "--from", "earlist"], /--from is .*; did you mean "earliest"\?/],
   [["sub", "a", "--count", "0"], /--count is a whole number from 1/],
-  [["config", "prnt"], /unknown command 'prnt'\n\(Did you mean print\?\)/],
+  [["config", "prnt"], /unknown command 'prnt'\n  hint: did you mean print\?\n/],
 ])("the command line %j is refused with exit code 64 and no stack", async (args, message) => {
   const { code, stdout, stderr } = await sluice(args);
   expect([code, stdout]).toEqual([64, ""]);
@@ -37,6 +37,10 @@ test("without a command there is help and exit code 64, with --help exit code 0"
   const asked = await sluice(["serve", "--help"]);
   expect([asked.code, asked.stderr]).toEqual([0, ""]);
   expect(asked.stdout).toMatch(/--memory-bytes-max <size>.*256MiB/s);
+  // What it cannot do it says.
+  expect((await sluice(["sub", "--help"])).stdout).toMatch(
+    /`\| head`\s+ends it only\s+at the next\s+event/,
+  );
 });
 
 test("--version is the package's", async () => {

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
-import { subscribe } from "../../src/client/index.ts";
+import { publish, subscribe } from "../../src/client/index.ts";
 import type { ReceivedItem, Reconnect, SubscribeOptions } from "../../src/client/index.ts";
+import { PORTS_BLOCKED } from "../../src/client/url.ts";
 import { post, send, startWorld } from "../gateway/support.ts";
 import { startProxy } from "./proxy.ts";
 import { problem, startStub, status, stream } from "./stub.ts";
@@ -246,20 +247,48 @@ test("waits double up to the cap with full jitter, and start afresh only after a
 });
 
 test("an event beyond the limit ends the iteration with a typed error, after the good ones", async () => {
-  const stub = await startStub(stream(`data: ok\nid: e.1\n\ndata: ${"x".repeat(90_000)}\n\n`));
-  const { take, items } = run({ url: stub.url, eventBytesMax: 10 });
-  await expect(take(2)).rejects.toMatchObject({ code: "stream_invalid" });
+  const stub = await startStub(stream(`data: ok\nid: e.1\n\ndata: ${"x".repeat(11)}\n\n`));
+  const { take, items } = run({ url: stub.url, frameBytesMax: 16 });
+  await expect(take(2)).rejects.toMatchObject({
+    code: "stream_invalid",
+    message: "a frame is longer than frameBytesMax, 16 bytes",
+  });
   expect(dataOf(items)).toEqual(["ok"]);
 });
 
 test("aborting ends the iteration without an error, whatever it waits for", async () => {
   const stub = await startStub(stream("id: e.1\n\n", { ends: false }));
-  for (const url of [stub.url, "http://127.0.0.1:1"]) {
+  const away = await startProxy(stub.url);
+  await away.stop();
+  for (const url of [stub.url, away.url]) {
     const stop = new AbortController();
     const reader = subscribe({ url, topics: ["a"], signal: stop.signal });
     const next = reader.next();
     stop.abort();
     expect(await next).toEqual({ done: true, value: undefined });
+  }
+});
+
+test.each([
+  ["a port that fetch blocks", "http://127.0.0.1:9", {}, /^fetch blocks port 9,/],
+  ["no URL", "127.0.0.1", {}, /^the URL cannot be read$/],
+  ["another scheme", "ftp://127.0.0.1", {}, /^the URL is neither/],
+  ["a password", "http://u:secret@127.0.0.1", {}, /^the URL has a user or password in it$/],
+  ["a bad header", "http://127.0.0.1", { "a b": "secret" }, /^a header has a name or value/],
+])("%s ends it at once, because no repeat can mend it", async (_, url, headers, message) => {
+  const wanted = { code: "request_invalid", message: expect.stringMatching(message) as string };
+  const { take, reconnects } = run({ url, headers });
+  await expect(take(1)).rejects.toMatchObject(wanted);
+  expect(reconnects).toEqual([]);
+  await expect(publish({ url, headers, topic: "a", data: "x" })).rejects.toMatchObject(wanted);
+});
+
+test("every port that the client refuses is one that fetch blocks", async () => {
+  for (const port of PORTS_BLOCKED) {
+    const failure = fetch(`http://127.0.0.1:${port}`);
+    await expect(failure, `port ${port}`).rejects.toMatchObject({
+      cause: expect.objectContaining({ message: "bad port" }) as Error,
+    });
   }
 });
 

@@ -1,4 +1,11 @@
-import { expect, test } from "vitest";
+import { createServer } from "node:http";
+import { expect, onTestFinished, test } from "vitest";
+import { createMemoryBroker } from "../../src/brokers/memory.ts";
+import { Hub } from "../../src/core/hub.ts";
+import { createAdmin } from "../../src/gateway/admin.ts";
+import { listen } from "../../src/gateway/listen.ts";
+import { silentLogger } from "../../src/gateway/logger.ts";
+import { systemRuntime } from "../../src/internal/clock.ts";
 import { openStream, post, send, startWorld } from "./support.ts";
 import type { World } from "./support.ts";
 
@@ -27,6 +34,39 @@ test("nothing of it is on the public listener", async () => {
   for (const path of ["/livez", "/readyz", "/metrics", "/admin"]) {
     expect((await send(world, path)).json["code"]).toBe("not_found");
   }
+});
+
+test("S23 a website whose name resolves to loopback reads no metrics; probes call by any name", async () => {
+  const world = await startWorld();
+  const admin = { url: world.adminUrl };
+  const { host } = new URL(world.adminUrl);
+  const ask = async (path: string, headers: Record<string, string>): Promise<unknown[]> => {
+    const { status, json } = await send(admin, path, { headers });
+    return [status, json["code"]];
+  };
+  for (const path of ["/metrics", "/metrics?", "/nowhere"]) {
+    expect(await ask(path, { host: "evil.example" })).toEqual([403, "host_forbidden"]);
+    expect(await ask(path, { host, origin: "http://evil.example" })).toEqual([
+      403,
+      "origin_forbidden",
+    ]);
+  }
+  expect((await ask("/metrics", { host: "localhost:9090" }))[0]).toBe(200);
+  for (const path of ["/livez", "/readyz"]) {
+    expect((await ask(path, { host: "10.0.0.7:8081" }))[0]).toBe(200);
+  }
+});
+
+test("S23 a listener for others serves its metrics under any name", async () => {
+  const hub = new Hub({ broker: createMemoryBroker(), runtime: systemRuntime() });
+  onTestFinished(() => hub.close());
+  const admin = createAdmin(hub, { isReady: () => true, isOpen: false, logger: silentLogger });
+  onTestFinished(() => admin.close());
+  const server = createServer(admin.handler);
+  const url = await listen(server, "127.0.0.1", 0);
+  onTestFinished(() => void server.close());
+  const headers = { host: "sluice.internal" };
+  expect((await send({ url }, "/metrics", { headers })).status).toBe(200);
 });
 
 test("the metrics are the process's numbers of this moment", async () => {

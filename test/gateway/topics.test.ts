@@ -53,6 +53,19 @@ test("DELETE ends the topic, and needs no topic to be there", async () => {
   expect(misspelt.json["code"]).toBe("parameter_invalid");
 });
 
+test("DELETE takes no body, as GET takes none", async () => {
+  const world = await startWorld();
+  for (const method of ["DELETE", "GET"]) {
+    const reply = await send(world, TOPIC, {
+      method,
+      body: "x",
+      headers: { "content-length": "1" },
+    });
+    expect([reply.status, reply.json["code"]]).toEqual([400, "request_malformed"]);
+  }
+  expect((await post(world, TOPIC, "still open")).status).toBe(201);
+});
+
 test("S26 no JSON that is sent anywhere pollutes a prototype", async () => {
   const world = await startWorld();
   const poison = fc.constantFrom(

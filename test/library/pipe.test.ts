@@ -69,6 +69,17 @@ describe("Topic.pipe", () => {
     expect(await endOf(hub)).toBe("error");
   });
 
+  test("an error of the source is the one that is thrown, also if the end cannot be appended", async () => {
+    const hub = openHub();
+    const mistake = new Error("the model is gone");
+    async function* failing(): AsyncGenerator<string> {
+      yield "1";
+      await hub.close();
+      throw mistake;
+    }
+    await expect(hub.topic("answers/1").pipe(failing())).rejects.toBe(mistake);
+  });
+
   test("leaves the topic open when asked to", async () => {
     const topic = openHub().topic("answers/1");
     await topic.pipe(tokens(2), { endsTopic: false });

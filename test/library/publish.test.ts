@@ -59,11 +59,31 @@ describe("LocalHub.publish", () => {
     ["event_too_large", "orders", { data: "x".repeat(1_025) }],
     ["body_not_utf8", "orders", { data: Uint8Array.of(0xff) }],
     ["parameter_invalid", "orders", 7 as unknown as string],
+    ["parameter_invalid", "orders", { data: 123 as unknown as string }],
+    ["parameter_invalid", "orders", { data: null as unknown as string }],
+    ["parameter_invalid", "orders", { data: "1", event: 5 as unknown as string }],
+    ["parameter_invalid", "orders", { data: "1", key: {} as unknown as string }],
   ])("refuses with %s, and nothing is appended", async (code, topic, event) => {
     const hub = openHub({ eventBytesMax: 1_024 });
     await expect(hub.publish(topic, event)).rejects.toMatchObject({ name: "SluiceError", code });
     const { id } = await hub.publish("orders", "first");
     expect(id).toMatch(/\.1$/);
+  });
+
+  test.each(["", "x".repeat(256), "ä", "a\nb", 7])(
+    "refuses %j as an idempotency key, and nothing is appended",
+    async (key) => {
+      const hub = openHub();
+      const publishing = hub.publish("orders", "1", { idempotencyKey: key as string });
+      await expect(publishing).rejects.toMatchObject({ code: "idempotency_key_invalid" });
+      expect((await hub.publish("orders", "first")).id).toMatch(/\.1$/);
+    },
+  );
+
+  test("a wrong event with an idempotency key is refused for what is wrong with it", async () => {
+    const event = { data: 123 as unknown as string };
+    const publishing = openHub().publish("orders", event, { idempotencyKey: "k" });
+    await expect(publishing).rejects.toMatchObject({ code: "parameter_invalid" });
   });
 
   test("a topic that is declared again is open again", async () => {
