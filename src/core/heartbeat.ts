@@ -74,7 +74,7 @@ export class Heartbeat {
   #tickLater(): Timer {
     return this.#runtime.after(this.#tickMs, () => {
       this.#timer = this.#tickLater();
-      const now = this.#runtime.now();
+      const now = Math.floor(this.#runtime.now());
       for (const subscriber of this.#spokes[this.#ticks % SPOKES] ?? []) {
         this.#visit(subscriber, now);
       }

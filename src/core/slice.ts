@@ -46,6 +46,11 @@ export class Slice {
     this.#writesLeft = 0;
   }
 
+  /** `now` in whole milliseconds. */
+  get nowMs(): number {
+    return Math.floor(this.now);
+  }
+
   get isSpent(): boolean {
     return this.#writesLeft <= 0 || this.now >= this.#deadline;
   }

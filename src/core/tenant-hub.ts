@@ -77,7 +77,7 @@ export class TenantHub implements Tail, SubscriberHome {
   }
 
   now(): number {
-    return this.#options.runtime.now();
+    return Math.floor(this.#options.runtime.now());
   }
 
   async attach(): Promise<void> {

@@ -46,7 +46,7 @@ export class Window {
       for (;;) {
         const next = this.#visiting.next();
         if (next.done === true) break;
-        const bytes = visit(next.value, this, slice.now);
+        const bytes = visit(next.value, this, slice.nowMs);
         if (bytes === 0) continue;
         slice.spendWrite();
         if (spend(bytes) || slice.isSpent) return false;

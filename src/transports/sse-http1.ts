@@ -73,15 +73,15 @@ export function openSseHttp1(
  * mixed: on Node 26.10 `response.write` followed by `socket.write` puts the frame before the status line.
  */
 class SseHttp1Connection implements Connection {
-  readonly id: string;
-  readonly #response: ServerResponse;
   readonly #socket: StreamSocket;
-  readonly #owner: ConnectionOwner;
   /** HTTP/1.0 knows no chunks: the body ends with the connection (RFC 9112, 6.3). */
   readonly #isChunked: boolean;
   #isCorked = true;
   /** What of a large batch waits for the piece before it to leave. */
   #rest: Buffer | undefined;
+  readonly id: string;
+  readonly #response: ServerResponse;
+  readonly #owner: ConnectionOwner;
   #isWakeWanted = false;
   #reason: DisconnectReason | undefined;
   #isClosed = false;

@@ -72,7 +72,7 @@ test("S26 the gateway runs where __proto__ throws", async () => {
   const child = spawn(process.execPath, ["--disable-proto=throw", main, "serve", ...ports]);
   onTestFinished(() => void child.kill("SIGKILL"));
   const [line] = (await once(child.stdout, "data")) as [Buffer];
-  const { url } = JSON.parse(line.toString().split("\n")[0] as string) as { url: string };
+  const { url } = JSON.parse(line.toString().split("\n")[0] ?? "") as { url: string };
   const body = '{"__proto__": {"polluted": true}}';
   const headers = { "Content-Type": "application/json" };
   const published = await fetch(`${url}/v1/topics/a`, { method: "POST", headers, body });
