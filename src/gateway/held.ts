@@ -11,7 +11,7 @@ interface Held {
 
 const kHeld = Symbol("sluice.held");
 /** `"never"`: the answer that is being written is the connection's last. */
-type HoldingSocket = Socket & { [kHeld]?: Held[] | "never" };
+type HoldingSocket = Socket & { [kHeld]?: Held[] | "never" | undefined };
 
 /**
  * Holds the requests that follow on this socket until the returned function is called, with whether
@@ -23,7 +23,8 @@ export function holdRequests(socket: Socket): (mayAnswer: boolean) => void {
   const held: Held[] = [];
   (socket as HoldingSocket)[kHeld] = held;
   return (mayAnswer) => {
-    delete (socket as HoldingSocket)[kHeld];
+    // Never `delete`: V8 would keep the socket as a hash table, and each delivery would pay for it.
+    (socket as HoldingSocket)[kHeld] = undefined;
     for (const [index, { request, answer }] of held.entries()) {
       if (!mayAnswer || !socket.writable) {
         discard(request);

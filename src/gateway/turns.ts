@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 
 const kLast = Symbol("sluice.lastTurn");
-type TurnSocket = Socket & { [kLast]?: Promise<void> };
+type TurnSocket = Socket & { [kLast]?: Promise<void> | undefined };
 
 /**
  * Runs `start` once `ready` has resolved and every earlier turn of this socket has started. So what
@@ -28,7 +28,7 @@ export async function inTurn<Ready, Result>(
   } finally {
     // Not before its turn, even if it failed: the next one waits for this one only.
     void (earlier ?? Promise.resolve()).then(release);
-    if (holder[kLast] === turn) delete holder[kLast];
+    if (holder[kLast] === turn) holder[kLast] = undefined;
   }
   return result;
 }

@@ -77,6 +77,9 @@ class SseHttp1Connection implements Connection {
   /** HTTP/1.0 knows no chunks: the body ends with the connection (RFC 9112, 6.3). */
   readonly #isChunked: boolean;
   #isCorked = true;
+  /** False when nothing was pending after the last write. It is asked right then, while the socket's
+   * memory is at hand; to ask at the next write would cost a cache miss per delivery. */
+  #mayPend = false;
   /** What of a large batch waits for the piece before it to leave. */
   #rest: Buffer | undefined;
   readonly id: string;
@@ -114,7 +117,10 @@ class SseHttp1Connection implements Connection {
   }
 
   get pendingBytes(): number {
-    return this.#socket.writableLength + (this.#rest?.length ?? 0);
+    if (!this.#mayPend) return 0;
+    const pending = this.#socket.writableLength + (this.#rest?.length ?? 0);
+    this.#mayPend = pending > 0;
+    return pending;
   }
 
   write(batch: Batch): void {
@@ -123,6 +129,7 @@ class SseHttp1Connection implements Connection {
     if (bytes.length > PIECE_BYTES_MAX) this.#writePiece(bytes);
     else this.#socket.write(bytes);
     if (this.#isCorked) this.#uncork();
+    this.#mayPend = this.#socket.writableLength > 0 || this.#rest !== undefined;
   }
 
   /**
