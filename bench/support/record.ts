@@ -56,8 +56,9 @@ export const atLeast = (what: string, value: number, limit: number): Verdict => 
   isMet: value >= limit,
 });
 
-function plain(value: number | undefined): string {
-  if (value === undefined || Number.isNaN(value)) return "";
+/** What was not measured is NaN here, and null where it was read back from JSON. */
+function plain(value: number | null | undefined): string {
+  if (value === undefined || value === null || Number.isNaN(value)) return "";
   if (Number.isInteger(value)) return value.toLocaleString("en-GB");
   return Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en-GB") : value.toFixed(2);
 }
@@ -104,7 +105,10 @@ export function record(result: Result): void {
   const path = join(folder, `${result.scenario}.json`);
   const earlier = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Result[]) : [];
   writeFileSync(path, `${JSON.stringify([...earlier, result], undefined, 1)}\n`);
+  remakePage(folder);
+}
 
+function remakePage(folder: string): void {
   const pages = readdirSync(folder)
     .filter((file) => file.endsWith(".json"))
     .sort()
