@@ -11,6 +11,7 @@ import type { Exchange, Services } from "./exchange.ts";
 import { answerOptions, guard, setCorsHeaders } from "./guard.ts";
 import type { GuardOptions } from "./guard.ts";
 import { whenReleased } from "./held.ts";
+import { DEFAULT_TENANT } from "./hub.ts";
 import type { LocalHub } from "./hub.ts";
 import { silentLogger } from "./logger.ts";
 import type { Logger } from "./logger.ts";
@@ -121,7 +122,7 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): Gateway {
       services,
       request,
       response,
-      tenant: tenantOf?.(request) ?? "default",
+      tenant: tenantOf?.(request) ?? DEFAULT_TENANT,
       topic: found.rest,
       query: mark === -1 ? "" : url.slice(mark + 1),
     });

@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from "node:crypto";
 import { createMemoryBroker } from "../brokers/memory.ts";
 import type { Durability, Receipt } from "../core/broker.ts";
 import { SluiceError } from "../core/errors.ts";
@@ -16,6 +15,7 @@ import { formatCursor } from "../wire/cursor.ts";
 import type { ScannedEvent } from "../wire/scan.ts";
 import { checkHubOptions, checkSettings, stated } from "./hub-options.ts";
 import type { CreateHubOptions } from "./hub-options.ts";
+import { fingerprintOf, randomId } from "./ids.ts";
 
 export const DEFAULT_TENANT = "default";
 
@@ -95,7 +95,7 @@ export class LocalHub {
     const idempotency =
       idempotencyKey === undefined
         ? undefined
-        : { key: checkIdempotencyKey(idempotencyKey), fingerprint: fingerprintOf(input) };
+        : { key: checkIdempotencyKey(idempotencyKey), fingerprint: fingerprintOfInput(input) };
     const receipt = await this.core.publish({ tenant, topic, events: [input], idempotency });
     return toPublished(receipt);
   }
@@ -232,11 +232,6 @@ export function createHub(options: CreateHubOptions = {}): LocalHub {
   return new LocalHub(hub);
 }
 
-/** 128 random bits, for connection ids. */
-export function randomId(): string {
-  return randomBytes(16).toString("base64url");
-}
-
 function toInput(event: Publishable): EventInput {
   if (typeof event === "string" || event instanceof Uint8Array) return { data: event };
   if (typeof event === "object" && event !== null && "data" in event) {
@@ -261,11 +256,6 @@ function toPublished(receipt: Receipt): Published {
   return { id: formatCursor(epoch, seq), durability, isDuplicate };
 }
 
-/** Each part behind its length, so that no two events share a fingerprint (law 21). */
-function fingerprintOf({ event = "", key = "", data }: EventInput): string {
-  const hash = createHash("sha256");
-  for (const part of [event, key, data]) {
-    hash.update(`${Buffer.byteLength(part)}:`).update(part);
-  }
-  return hash.digest("base64url");
+function fingerprintOfInput({ event = "", key = "", data }: EventInput): string {
+  return fingerprintOf(event, key, data);
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Idempotency } from "../core/broker.ts";
 import type { EventInput } from "../core/event.ts";
@@ -9,6 +8,7 @@ import { readBody } from "./body.ts";
 import type { BodyLimit } from "./body.ts";
 import { answerJson } from "./exchange.ts";
 import type { Exchange, Services } from "./exchange.ts";
+import { fingerprintOf } from "./ids.ts";
 import { bodyKindOf } from "./media-type.ts";
 import type { BodyKind } from "./media-type.ts";
 import { checkJson, splitNdjson } from "./ndjson.ts";
@@ -32,7 +32,9 @@ export async function publish(exchange: Exchange): Promise<void> {
   const receipt = await inTurn(request.socket, body, async (bytes) => {
     const events = eventsOf(kind, bytes, fields, services);
     const idempotency: Idempotency | undefined =
-      key === undefined ? undefined : { key, fingerprint: fingerprint(fields, kind, bytes) };
+      key === undefined
+        ? undefined
+        : { key, fingerprint: fingerprintOf(fields.event ?? "", fields.key ?? "", kind, bytes) };
     return services.hub.publish({ tenant, topic, events, idempotency });
   });
   const { first, last, count, durability, isDuplicate } = receipt;
@@ -72,13 +74,4 @@ function eventsOf(
 function idempotencyKeyOf(request: IncomingMessage): string | undefined {
   const key = request.headers["idempotency-key"];
   return key === undefined ? undefined : checkIdempotencyKey(key);
-}
-
-/** Each part behind its length, so that no two requests share one (law 21). */
-function fingerprint({ event = "", key = "" }: Fields, kind: BodyKind, body: Uint8Array): string {
-  const hash = createHash("sha256");
-  for (const part of [event, key, kind, body]) {
-    hash.update(`${Buffer.byteLength(part)}:`).update(part);
-  }
-  return hash.digest("base64url");
 }

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { SluiceError } from "../core/errors.ts";
 import type { Opening } from "../core/opening.ts";
@@ -18,6 +17,7 @@ import { refuseBody } from "./body.ts";
 import { jitteredRetryMs } from "./exchange.ts";
 import type { Exchange } from "./exchange.ts";
 import { holdRequests } from "./held.ts";
+import { randomId } from "./ids.ts";
 import { RefusedError } from "./problem.ts";
 import { parseQuery } from "./query.ts";
 import type { Query } from "./query.ts";
@@ -116,7 +116,7 @@ async function open(exchange: Exchange, wish: Wish): Promise<void> {
     opening.abandon();
     throw gapRefused(opening);
   }
-  const id = randomBytes(16).toString("base64url");
+  const id = randomId();
   const connection = openSseHttp1(request, response, opening.subscriber, { id });
   try {
     opening.attach(connection, { retryMs: jitteredRetryMs(services), hasHello: wish.hasHello });

@@ -77,8 +77,10 @@ class SseHttp1Connection implements Connection {
   /** HTTP/1.0 knows no chunks: the body ends with the connection (RFC 9112, 6.3). */
   readonly #isChunked: boolean;
   #isCorked = true;
-  /** False when nothing was pending after the last write. It is asked right then, while the socket's
-   * memory is at hand; to ask at the next write would cost a cache miss per delivery. */
+  /**
+   * False when nothing was pending after the last write. It is asked right then, while the socket's
+   * memory is at hand; to ask at the next write would cost a cache miss per delivery.
+   */
   #mayPend = false;
   /** What of a large batch waits for the piece before it to leave. */
   #rest: Buffer | undefined;
@@ -172,10 +174,8 @@ class SseHttp1Connection implements Connection {
 
   #writePiece(bytes: Buffer): void {
     if (bytes.length <= PIECE_BYTES_MAX) {
-      this.#rest = undefined;
-      this.#socket.write(bytes);
-      if (this.#isWakeWanted) this.wakeWhenDrained();
-      return;
+      this.#rest = bytes;
+      return this.#writeRest();
     }
     this.#rest = bytes.subarray(PIECE_BYTES_MAX);
     this.#socket.write(bytes.subarray(0, PIECE_BYTES_MAX), (error) => {
@@ -183,11 +183,12 @@ class SseHttp1Connection implements Connection {
     });
   }
 
-  /** Hands over the rest at once: something must follow it. */
+  /** Hands over all that is left at once: it is the last piece, or something must follow it. */
   #writeRest(): void {
     const rest = this.#rest;
     this.#rest = undefined;
     if (rest !== undefined) this.#socket.write(rest);
+    if (this.#isWakeWanted) this.wakeWhenDrained();
   }
 
   #uncork(): void {
