@@ -37,7 +37,8 @@ test("the playground is only offered where it is served", () => {
 
 describeWith({ script: needs("script") }, "on a terminal", ({ script }) => {
   test("there is the banner instead of the JSON line, and Ctrl-C ends it with exit code 0", async () => {
-    const command = `"${process.execPath}" "${MAIN}" serve --port 0 --admin-port 0`;
+    // Without `exec` a shell that waits (dash) gets the Ctrl-C too, and its 130 would be the exit code.
+    const command = `exec "${process.execPath}" "${MAIN}" serve --port 0 --admin-port 0`;
     const child = spawn(script, ["-qec", command, "/dev/null"], { env: cleanEnv(), cwd: "/" });
     const lines = new Lines(child.stdout);
     await lines.until("curl -N");
