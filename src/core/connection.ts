@@ -20,6 +20,10 @@ export interface Connection {
   /** At least 128 random bits; whoever knows it may act for this connection. */
   readonly id: string;
   readonly pendingBytes: number;
+  /** Bytes handed over in all, framing included. */
+  readonly bytesWritten: number;
+  /** Who is at the other end, as `ip:port`, `[ip]:port`, or a word; for people and for the kernel's tables. */
+  readonly peer: string;
   write(batch: Batch): void;
   wakeWhenDrained(): void;
   end(reason: DisconnectReason, last?: Batch): void;

@@ -197,6 +197,24 @@ export const ERRORS = {
     title: "The broker did not answer",
     hint: "Retry with the same Idempotency-Key; see the gateway's log for the reason",
   },
+  too_many_connections: {
+    status: 429,
+    isRetryable: true,
+    title: "Too many connections from one address",
+    hint: "Close some, share one connection among topics (/v1/events), or raise perIpMax; behind a proxy set trustedProxies",
+  },
+  connection_unknown: {
+    status: 404,
+    isRetryable: false,
+    title: "No such connection",
+    hint: "Send the id of the Sluice-Connection header of a stream that is still open",
+  },
+  ack_unexpected: {
+    status: 409,
+    isRetryable: false,
+    title: "There is nothing to acknowledge",
+    hint: "Acknowledge event: close once, after it came, or a heartbeat of a stream that was opened with heartbeat=ack",
+  },
   shutting_down: {
     status: 503,
     isRetryable: true,

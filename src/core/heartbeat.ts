@@ -85,12 +85,12 @@ export class Heartbeat {
   #visit(subscriber: Subscriber, now: number): void {
     const { heartbeatMs, stallMs } = this.#options;
     if (subscriber.state === "draining") {
-      if (now - subscriber.wroteAt >= stallMs) subscriber.abort();
+      if (now - subscriber.wroteAt >= stallMs) subscriber.evict("slow_consumer");
       return;
     }
     // A live subscriber with nothing new to write would never be found stuck: let it wait for its bytes.
     if (subscriber.isPending) subscriber.fallBack(subscriber.settledTo);
-    if (subscriber.isStalled(now, stallMs)) return subscriber.end("slow_consumer");
+    if (subscriber.isStalled(now, stallMs)) return subscriber.evict("slow_consumer");
     if (this.#isBookmarkDue(subscriber, now)) subscriber.bookmark(now);
     // A heartbeat of the visit before is a round old, which is less: it does not count as idle yet.
     if (now - subscriber.wroteAt < heartbeatMs / 2) return;

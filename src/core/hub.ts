@@ -1,5 +1,6 @@
 import type { Runtime } from "../internal/clock.ts";
 import type { Broker, Idempotency, Receipt } from "./broker.ts";
+import type { DisconnectReason } from "./disconnect.ts";
 import { SluiceError } from "./errors.ts";
 import { EVENT_BYTES_MAX_DEFAULT, encodeInput } from "./event.ts";
 import type { EventInput } from "./event.ts";
@@ -16,7 +17,7 @@ import type { TopicSettingsInput } from "./settings.ts";
 import { SLICE_DEFAULTS } from "./slice.ts";
 import type { SliceOptions } from "./slice.ts";
 import type { Start } from "./start.ts";
-import type { Subscriber } from "./subscriber.ts";
+import type { HeartbeatMode, Subscriber } from "./subscriber.ts";
 import { TenantHub } from "./tenant-hub.ts";
 import { checkTopicName } from "./topic-name.ts";
 
@@ -45,7 +46,12 @@ export interface Subscribe {
   readonly selection: Selection;
   readonly form: WireForm;
   readonly start: Start;
+  /** @defaultValue "comment" */
+  readonly heartbeat?: HeartbeatMode;
 }
+
+/** What is said of a connection that has ended. */
+export type ConnectionListener = (subscriber: Subscriber, reason: DisconnectReason) => void;
 
 /** This process's topics, subscribers and fan-out, over a broker that owns the log. */
 export class Hub {
@@ -57,6 +63,9 @@ export class Hub {
   readonly #flush: FlushScheduler;
   readonly #heartbeat: Heartbeat;
   readonly #tenants = new Map<string, { hub: TenantHub; attached: Promise<void> }>();
+  /** By the id of their connection. */
+  readonly #connections = new Map<string, Subscriber>();
+  readonly #listeners = new Set<ConnectionListener>();
   /** Publishes with an idempotency key that are under way: a second one waits for the first. */
   readonly #underWay = new Map<string, Map<string, Keyed>>();
   #isClosed = false;
@@ -79,7 +88,28 @@ export class Hub {
     return count;
   }
 
-  /** Every subscriber now, of all tenants. */
+  /** How many connections carry a subscriber. */
+  get connectionsNow(): number {
+    return this.#connections.size;
+  }
+
+  /** The subscriber that the connection `id` carries. */
+  connection(id: string): Subscriber | undefined {
+    return this.#connections.get(id);
+  }
+
+  /** Every connection that carries a subscriber. */
+  connections(): Iterable<Subscriber> {
+    return this.#connections.values();
+  }
+
+  /** `listener` is told of every connection that ends, until the returned function is called. */
+  onConnectionEnd(listener: ConnectionListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Every subscriber now, of all tenants; also those that have no connection yet. */
   *subscribers(): Generator<Subscriber> {
     for (const { hub } of this.#tenants.values()) yield* hub.subscribers;
   }
@@ -150,6 +180,17 @@ export class Hub {
     await this.broker.close();
   }
 
+  #onAttached(subscriber: Subscriber): void {
+    if (subscriber.connection !== undefined) {
+      this.#connections.set(subscriber.connection.id, subscriber);
+    }
+  }
+
+  #onEnded(subscriber: Subscriber, reason: DisconnectReason): void {
+    if (subscriber.connection !== undefined) this.#connections.delete(subscriber.connection.id);
+    for (const listener of this.#listeners) listener(subscriber, reason);
+  }
+
   #checkOpen(): void {
     if (this.#isClosed) throw new SluiceError("shutting_down", "the hub is closed");
   }
@@ -164,6 +205,8 @@ export class Hub {
         metrics: this.metrics,
         heartbeat: this.#heartbeat,
         schedule: this.#flush.schedule,
+        onAttached: (subscriber) => this.#onAttached(subscriber),
+        onEnded: (subscriber, reason) => this.#onEnded(subscriber, reason),
       });
       tenant = { hub, attached: hub.attach() };
       this.#tenants.set(name, tenant);

@@ -35,6 +35,69 @@ export const METRICS = {
     help: "Connections ended, by reason",
     label: "reason",
   },
+  sluice_evicted_total: {
+    type: "counter",
+    help: "Connections taken away from clients that did not go by themselves, by reason",
+    label: "reason",
+  },
+  sluice_connections: { type: "gauge", help: "Sockets open on the public listener" },
+  sluice_connections_max: {
+    type: "gauge",
+    help: "Sockets that the public listener may have open: the capacity",
+  },
+  sluice_connections_opened_total: {
+    type: "counter",
+    help: "Sockets accepted on the public listener",
+  },
+  sluice_admitted_total: { type: "counter", help: "Subscriptions admitted" },
+  sluice_admission_delayed_total: {
+    type: "counter",
+    help: "Subscriptions that waited in the queue of the token bucket before they were admitted",
+  },
+  sluice_admission_waiting: {
+    type: "gauge",
+    help: "Subscriptions that wait in the queue of the token bucket",
+  },
+  sluice_rejected_total: {
+    type: "counter",
+    help: "Subscriptions and connections refused, by why",
+    label: "reason",
+  },
+  sluice_breaker_open: { type: "gauge", help: "1 while new subscriptions are refused, else 0" },
+  sluice_breaker_opened_total: {
+    type: "counter",
+    help: "Times that the breaker opened, by what triggered it",
+    label: "trigger",
+  },
+  sluice_loop_delay_seconds: {
+    type: "gauge",
+    help: "The longest delay of the event loop in the last sample, as the breaker sees it",
+  },
+  sluice_pending_bytes: {
+    type: "gauge",
+    help: "Bytes that wait in this process for slow connections",
+  },
+  sluice_pending_connections: { type: "gauge", help: "Connections that bytes wait for" },
+  sluice_unacked_scans_total: {
+    type: "counter",
+    help: "Looks at the kernel's table of sockets for clients that acknowledge nothing",
+  },
+  sluice_unacked_suspects: {
+    type: "gauge",
+    help: "Connections that acknowledge nothing at the moment, and are not evicted yet",
+  },
+  sluice_acks_total: {
+    type: "counter",
+    help: "ACKs of clients, by what came of them",
+    label: "outcome",
+  },
+  sluice_draining: { type: "gauge", help: "1 while the gateway drains, else 0" },
+  sluice_drain_closed_total: {
+    type: "counter",
+    help: "Connections that a drain ended, by how",
+    label: "how",
+  },
+  sluice_tls_errors_total: { type: "counter", help: "TLS handshakes that failed" },
   sluice_heartbeats_total: { type: "counter", help: "Heartbeats written" },
   sluice_bookmarks_total: { type: "counter", help: "Primers written to quiet connections" },
   sluice_flush_windows_total: { type: "counter", help: "Flush windows frozen" },

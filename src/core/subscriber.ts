@@ -5,7 +5,7 @@ import type { ReadFrom, ReadResult } from "./broker.ts";
 import type { Connection, ConnectionOwner } from "./connection.ts";
 import { closeFrame, helloFrame, primerFrame, retryFrame } from "./control.ts";
 import type { GapReason } from "./control.ts";
-import { DISCONNECTS } from "./disconnect.ts";
+import { DISCONNECTS, isEviction } from "./disconnect.ts";
 import type { DisconnectReason } from "./disconnect.ts";
 import type { Group } from "./group.ts";
 import type { Metrics } from "./metrics.ts";
@@ -18,7 +18,8 @@ export const SUBSCRIBER_STATES = ["reading", "live", "draining", "closed"] as co
 
 /**
  * `reading`: replays, or lags; takes what it lacks from the log. `live`: has everything up to the
- * window before; takes batches. `draining`: the last frame was written; nothing follows. `closed`.
+ * window before; takes batches. `draining`: goodbye was said, or the last frame was written; no event
+ * follows. `closed`.
  */
 export type SubscriberState = (typeof SUBSCRIBER_STATES)[number];
 
@@ -41,12 +42,21 @@ export interface SubscriberHome {
   now(): number;
   /** Queues a subscriber that wants to read the log; the flush serves it within its slice. */
   enqueue(subscriber: Subscriber): void;
-  remove(subscriber: Subscriber): void;
+  /** It has its connection. */
+  attached(subscriber: Subscriber): void;
+  /** It is gone. Its connection ended with `reason`; without one it never had any. */
+  remove(subscriber: Subscriber, reason?: DisconnectReason): void;
 }
+
+/** How a quiet connection is kept alive; see docs/protocol.md, 6.7. */
+export const HEARTBEAT_MODES = ["comment", "event", "ack"] as const;
+export type HeartbeatMode = (typeof HEARTBEAT_MODES)[number];
 
 export interface SubscriberOptions {
   readonly selection: Selection;
   readonly form: WireForm;
+  /** @defaultValue "comment" */
+  readonly heartbeat?: HeartbeatMode;
 }
 
 /** How a connection is greeted. */
@@ -76,7 +86,20 @@ export class Subscriber implements ConnectionOwner {
   idSent = 0;
   idSentAt: number;
 
+  /** Events written to it. */
+  events = 0;
   readonly selection: Selection;
+  readonly heartbeat: HeartbeatMode;
+  /** When its connection was attached, in whole monotonic milliseconds. */
+  openedAt: number;
+  /** An ACK of the client is awaited: of a goodbye, or of a heartbeat that it promised to acknowledge. */
+  isAckAwaited = false;
+  /** The client has acknowledged the goodbye. */
+  hasAcked = false;
+  /** Why goodbye was said, once it was. */
+  farewell: DisconnectReason | undefined = undefined;
+  /** Reconnect delay that this client was told at the start, in milliseconds. */
+  retryMs = 0;
   /** Its spoke of the heartbeat's wheel. */
   phase = 0;
   /** Since when nothing has left of what is pending; 0 while nothing is awaited. */
@@ -94,9 +117,16 @@ export class Subscriber implements ConnectionOwner {
     this.#home = home;
     this.selection = options.selection;
     this.form = options.form;
+    this.heartbeat = options.heartbeat ?? "comment";
     this.wroteAt = home.now();
+    this.openedAt = this.wroteAt;
     this.idSentAt = this.wroteAt;
     home.metrics.add("sluice_subscribers", "reading");
+  }
+
+  /** The physical response that now carries it; undefined before `attach`. */
+  get connection(): Connection | undefined {
+    return this.#connection;
   }
 
   /** Where its next read of the log begins. */
@@ -132,6 +162,9 @@ export class Subscriber implements ConnectionOwner {
     assert(this.#connection === undefined, "a subscriber has one connection");
     this.#connection = connection;
     if (this.state !== "reading") return connection.end("hub_closed");
+    this.openedAt = this.#home.now();
+    this.retryMs = greeting.retryMs;
+    this.#home.attached(this);
     if (result.epoch !== this.#home.epoch) {
       // The log became another one while the cursor was judged.
       this.#write(controlBatch(retryFrame(greeting.retryMs)), this.#home.now());
@@ -184,6 +217,7 @@ export class Subscriber implements ConnectionOwner {
     plain.sluice_writes_total += 1;
     plain.sluice_deliveries_total += batch.count;
     plain.sluice_delivery_bytes_total += batch.frames.length;
+    this.events += batch.count;
     this.cursor = group.last;
     this.idSent = group.last;
     this.idSentAt = now;
@@ -233,22 +267,75 @@ export class Subscriber implements ConnectionOwner {
     this.#home.metrics.plain.sluice_bookmarks_total += 1;
   }
 
-  /** Says why and ends the response. Without a connection it is just forgotten. */
+  /** It has everything, and all of it has left: nothing is cut if goodbye is said now. */
+  get isIdle(): boolean {
+    return this.state === "live" && !this.isPending && this.settledTo >= this.#home.frozenTo;
+  }
+
+  /**
+   * Says why and when to come back, and leaves the response open for the client's ACK: nothing but
+   * comments follows. `finish` ends it. False if it cannot be said now: bytes are pending, or it is
+   * going already.
+   */
+  goodbye(reason: DisconnectReason, retryMs: number): boolean {
+    const now = this.#home.now();
+    if (!this.writeControl(controlBatch(retryFrame(retryMs), closeFrame(reason)), now)) return false;
+    this.farewell = reason;
+    this.isAckAwaited = true;
+    this.#move("draining");
+    return true;
+  }
+
+  /** Ends the response cleanly, behind a goodbye that was said. */
+  finish(): void {
+    if (this.state !== "draining" || this.farewell === undefined) return;
+    this.wroteAt = this.#home.now();
+    this.#connection?.end(this.farewell);
+  }
+
+  /**
+   * The client acknowledges the goodbye, or a heartbeat. False if nothing is to be acknowledged: an ACK
+   * too early or a second one changes nothing.
+   */
+  ack(): boolean {
+    if (!this.isAckAwaited) return false;
+    this.isAckAwaited = false;
+    if (this.state !== "draining") return true;
+    this.hasAcked = true;
+    this.finish();
+    return true;
+  }
+
+  /** After goodbye: a comment, so that a client that has gone behind a proxy which hides it is noticed. */
+  probe(batch: Batch): void {
+    if (this.state !== "draining" || this.farewell === undefined || this.isPending) return;
+    this.wroteAt = this.#home.now();
+    this.#connection?.write(batch);
+  }
+
+  /**
+   * Says why and ends the response. What was written before still leaves. Without a connection it is
+   * just forgotten.
+   */
   end(reason: DisconnectReason, retryMs?: number): void {
-    if (this.state === "draining" || this.state === "closed") return;
+    if (this.state === "draining") return this.finish();
+    if (this.state === "closed") return;
     const connection = this.#connection;
     if (connection === undefined) return this.abandon();
     this.#move("draining");
     this.wroteAt = this.#home.now();
-    if (reason === "slow_consumer") return connection.abort(reason);
     if (!DISCONNECTS[reason].isAnnounced) return connection.end(reason);
     const frames = retryMs === undefined ? [] : [retryFrame(retryMs)];
     connection.end(reason, controlBatch(...frames, closeFrame(reason)));
   }
 
-  /** Cuts a connection whose last frames do not leave. */
-  abort(): void {
-    if (this.state === "draining") this.#connection?.abort("slow_consumer");
+  /** Takes the connection away now, whatever is pending: the client is gone, stuck, or misbehaves. */
+  evict(reason: DisconnectReason): void {
+    if (this.state === "closed") return;
+    const connection = this.#connection;
+    if (connection === undefined) return this.abandon();
+    if (this.state !== "draining") this.#move("draining");
+    connection.abort(reason);
   }
 
   /** Forgets a subscriber that never had a connection. */
@@ -267,8 +354,11 @@ export class Subscriber implements ConnectionOwner {
     if (this.state === "closed") return;
     this.#move("closed");
     this.group = undefined;
-    this.#home.metrics.add("sluice_disconnects_total", reason);
-    this.#home.remove(this);
+    // Whoever goes after goodbye was said goes because of it.
+    const why = this.farewell !== undefined && !isEviction(reason) ? this.farewell : reason;
+    this.#home.metrics.add("sluice_disconnects_total", why);
+    if (isEviction(why)) this.#home.metrics.add("sluice_evicted_total", why);
+    this.#home.remove(this, why);
   }
 
   #compose(result: ReadResult): ComposedRead {
@@ -308,6 +398,7 @@ export class Subscriber implements ConnectionOwner {
     plain.sluice_writes_total += 1;
     plain.sluice_deliveries_total += batch.count;
     plain.sluice_delivery_bytes_total += batch.frames.length;
+    this.events += batch.count;
     this.wroteAt = now;
     this.#connection?.write(batch);
   }

@@ -3,6 +3,7 @@ import type { Runtime } from "../internal/clock.ts";
 import { Ring } from "../internal/ring.ts";
 import { BATCH_BYTES_MAX } from "./batch.ts";
 import type { Attachment, Broker, Tail } from "./broker.ts";
+import type { DisconnectReason } from "./disconnect.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Publication } from "./publication.ts";
@@ -27,6 +28,10 @@ export interface TenantHubOptions {
   readonly heartbeat: Heartbeat;
   /** Asks the flush for a turn. */
   schedule(tenant: TenantHub): void;
+  /** A subscriber has its connection. */
+  onAttached(subscriber: Subscriber): void;
+  /** A connection has ended. */
+  onEnded(subscriber: Subscriber, reason: DisconnectReason): void;
 }
 
 /** One tenant's part of the hub: who follows what, the window being served, and who reads the log. */
@@ -100,10 +105,15 @@ export class TenantHub implements Tail, SubscriberHome {
     this.#options.heartbeat.add(subscriber);
   }
 
-  remove(subscriber: Subscriber): void {
+  attached(subscriber: Subscriber): void {
+    this.#options.onAttached(subscriber);
+  }
+
+  remove(subscriber: Subscriber, reason?: DisconnectReason): void {
     this.subscribers.delete(subscriber);
     this.#routes.remove(subscriber);
     this.#options.heartbeat.remove(subscriber);
+    if (reason !== undefined) this.#options.onEnded(subscriber, reason);
   }
 
   enqueue(subscriber: Subscriber): void {

@@ -27,6 +27,8 @@ export class FakeConnection implements Connection {
   readonly id: string;
   /** Every batch, in order, left or not. */
   readonly batches: Batch[] = [];
+  readonly peer = "fake";
+  bytesWritten = 0;
   /** Bytes of writes that have not left. */
   pendingBytes = 0;
   /** Why it ended, once it has. */
@@ -114,6 +116,7 @@ export class FakeConnection implements Connection {
   }
 
   #send(frames: Uint8Array): void {
+    this.bytesWritten += frames.length;
     if (this.#isBlocked) {
       this.#queue.push(frames);
       this.pendingBytes += frames.length;

@@ -10,6 +10,8 @@ import type { ScannedEvent, Scanner } from "../wire/scan.ts";
  */
 export class IteratorConnection implements Connection {
   readonly id: string;
+  readonly peer = "in-process";
+  bytesWritten = 0;
   readonly #owner: ConnectionOwner;
   readonly #scanner: Scanner;
   #waiting: ScannedEvent[] = [];
@@ -38,6 +40,7 @@ export class IteratorConnection implements Connection {
   }
 
   write(batch: Batch): void {
+    this.bytesWritten += batch.frames.length;
     this.#scanner.push(batch.frames);
     this.#notify?.();
   }

@@ -17,6 +17,8 @@ const kConnection = Symbol("sluice.connection");
 type StreamSocket = Socket & { [kConnection]?: SseHttp1Connection };
 
 const EMPTY = Buffer.alloc(0);
+/** What the kernel says when probes or retransmissions went unanswered to the last (tcp(7)). */
+const GIVEN_UP: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
 /**
  * A larger batch goes to the socket in pieces of this size, each when the one before has left. A
  * socket does not tell how much of a write has left, so this is how finely a slow client's progress
@@ -125,6 +127,17 @@ class SseHttp1Connection implements Connection {
     return pending;
   }
 
+  get bytesWritten(): number {
+    return this.#socket.bytesWritten;
+  }
+
+  get peer(): string {
+    const { remoteAddress = "gone", remotePort = 0 } = this.#socket;
+    return remoteAddress.includes(":")
+      ? `[${remoteAddress}]:${remotePort}`
+      : `${remoteAddress}:${remotePort}`;
+  }
+
   write(batch: Batch): void {
     if (this.#rest !== undefined) this.#writeRest();
     const bytes = this.#isChunked ? batch.chunk : batch.frames;
@@ -162,8 +175,8 @@ class SseHttp1Connection implements Connection {
   }
 
   /** The socket failed; `'close'` follows. */
-  failed(): void {
-    this.#reason ??= "reset";
+  failed(error: NodeJS.ErrnoException): void {
+    this.#reason ??= GIVEN_UP.has(error.code ?? "") ? "keepalive" : "reset";
   }
 
   closed(): void {
@@ -197,8 +210,8 @@ class SseHttp1Connection implements Connection {
   }
 }
 
-function onError(this: StreamSocket): void {
-  this[kConnection]?.failed();
+function onError(this: StreamSocket, error: NodeJS.ErrnoException): void {
+  this[kConnection]?.failed(error);
 }
 
 function onClose(this: StreamSocket): void {
