@@ -9,20 +9,32 @@ export interface HeartbeatOptions {
   readonly heartbeatMs: number;
   /**
    * A connection on which nothing of what is pending leaves for so long is ended, in milliseconds.
-   * Progress shows in pieces of 128 KiB. @defaultValue 30,000
+   * Progress shows in pieces of 128 KiB. @defaultValue 25,000
    */
   readonly stallMs: number;
   /** A caught-up connection whose last id is so many events old gets the primer again. @defaultValue 1,000 */
   readonly bookmarkEvents: number;
   /** The same by age, in milliseconds. @defaultValue 60,000 */
   readonly bookmarkMs: number;
+  /**
+   * Bytes that wait in this process for slow connections, all together. Above it those that have
+   * waited longest are ended. @defaultValue 256 MiB
+   */
+  readonly pendingBytesMax: number;
+  /** A connection is told to reconnect after so long, in milliseconds; 0 is never. @defaultValue 720,000 */
+  readonly maxAgeMs: number;
+  /** Its maximum age is longer or shorter by up to this share of it, 0 to 0.9. @defaultValue 0.2 */
+  readonly maxAgeJitter: number;
 }
 
 export const HEARTBEAT_DEFAULTS: HeartbeatOptions = {
   heartbeatMs: 20_000,
-  stallMs: 30_000,
+  stallMs: 25_000,
   bookmarkEvents: 1_000,
   bookmarkMs: 60_000,
+  pendingBytesMax: 256 * 1024 * 1024,
+  maxAgeMs: 12 * 60_000,
+  maxAgeJitter: 0.2,
 };
 
 /** Spokes of the wheel: how finely the phases are spread over a round. */

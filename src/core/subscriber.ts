@@ -279,7 +279,8 @@ export class Subscriber implements ConnectionOwner {
    */
   goodbye(reason: DisconnectReason, retryMs: number): boolean {
     const now = this.#home.now();
-    if (!this.writeControl(controlBatch(retryFrame(retryMs), closeFrame(reason)), now)) return false;
+    if (!this.writeControl(controlBatch(retryFrame(retryMs), closeFrame(reason)), now))
+      return false;
     this.farewell = reason;
     this.isAckAwaited = true;
     this.#move("draining");

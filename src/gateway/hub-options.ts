@@ -48,6 +48,9 @@ const HEARTBEAT: Readonly<Record<keyof HeartbeatOptions, Bounds>> = {
   stallMs: [10, TIMER_MS_MAX],
   bookmarkEvents: [1, 1_000_000_000],
   bookmarkMs: [1, TEN_YEARS_MS],
+  pendingBytesMax: [MIB, TIB],
+  maxAgeMs: [0, TIMER_MS_MAX],
+  maxAgeJitter: [0, 0.9],
 };
 
 const IDEMPOTENCY: Readonly<Record<keyof IdempotencyOptions, Bounds>> = {
@@ -105,8 +108,9 @@ function checkNumbers(
   for (const [name, [min, max]] of Object.entries(bounds)) {
     const value = (values as Record<string, unknown>)[name];
     if (value === undefined) continue;
-    // Milliseconds may have a fraction; counts and bytes may not.
-    const isNumber = typeof value === "number" && (name.includes("Ms") || Number.isInteger(value));
+    // Milliseconds and shares may have a fraction; counts and bytes may not.
+    const isFraction = name.includes("Ms") || name.endsWith("Jitter");
+    const isNumber = typeof value === "number" && (isFraction || Number.isInteger(value));
     if (isNumber && value >= min && value <= max) continue;
     throw new SluiceError(
       "parameter_invalid",

@@ -38,11 +38,31 @@ test("without anything said there are the documented defaults, all of them", () 
     memoryBytesMax: 268_435_456,
     topicsMax: 100_000,
     heartbeat: 20_000,
-    stall: 30_000,
+    stall: 25_000,
     retry: 2_000,
     bookmark: { events: 1_000, age: 60_000 },
     idempotency: { countMax: 100_000, age: 600_000 },
     topics: [],
+    maxConnections: 0,
+    overload: {
+      response: "auto",
+      openPercent: 90,
+      closePercent: 85,
+      retryAfter: 30_000,
+      retryAfterJitterPercent: 0,
+      loopDelay: 1_000,
+      residentBytesMax: 0,
+    },
+    accept: { perSecond: 2_500, burst: 500, wait: 5_000, waitingMax: 12_500 },
+    perIpMax: 0,
+    trustedProxies: [],
+    keepAlive: { timeout: 0, front: "none" },
+    unacked: 6_000,
+    pendingBytesMax: 268_435_456,
+    maxAge: 720_000,
+    maxAgeJitterPercent: 20,
+    drain: { wait: 0, perSecond: 1_000, ackWait: 5_000, deadline: 25_000 },
+    tls: { cert: "", key: "" },
     logLevel: "info",
   });
   expect(new Set(sources.values())).toEqual(new Set(["default"]));
@@ -157,7 +177,7 @@ test("what is printed loads again to the same configuration, with the source of 
 
 test("every option has a flag and a variable of one shape, a description and a default that it accepts", () => {
   const options = configOptions();
-  expect(options).toHaveLength(19);
+  expect(options).toHaveLength(45);
   for (const option of options) {
     const { key, flag, env, description, defaultValue } = option;
     expect(description.length, key).toBeGreaterThan(5);
@@ -166,7 +186,7 @@ test("every option has a flag and a variable of one shape, a description and a d
     expect(flag, key).toMatch(/^--[a-z]+(-[a-z]+)*$/);
     expect(env, key).toMatch(/^SLUICE_[A-Z]+(_[A-Z]+)*$/);
   }
-  expect(new Set(options.map(({ flag }) => flag)).size).toBe(19);
+  expect(new Set(options.map(({ flag }) => flag)).size).toBe(45);
 });
 
 test("the JSON Schema is of draft 2020-12, closed, and knows units, bounds and defaults", () => {

@@ -2,9 +2,8 @@ import * as z from "zod";
 import { EVENT_BYTES_MAX_DEFAULT } from "../../core/event.ts";
 import { HEARTBEAT_DEFAULTS } from "../../core/heartbeat.ts";
 import { IDEMPOTENCY_DEFAULTS } from "../../core/idempotency.ts";
-import { parseHost, parseOrigin } from "./host.ts";
-import { bytes, choice, count, duration, flag, leafSchema, quotesHint, section } from "./leaf.ts";
-import { shown } from "./problem.ts";
+import { bytes, choice, count, duration, flag, section } from "./leaf.ts";
+import { addresses, host, origins, path, port } from "./leaf-net.ts";
 import { topicRuleSchema } from "./topic-settings.ts";
 import { formatBytes, formatDuration } from "./units.ts";
 
@@ -77,6 +76,115 @@ export const configSchema = section({
     .max(1_000, { error: "must have at most 1,000 rules" })
     .meta({ description: "Settings of topics by pattern; the first rule that matches counts" })
     .prefault([]),
+  maxConnections: count(
+    "Sockets of the public listener at most; 0 is as many as there are descriptors for",
+    { min: 0, max: 10_000_000 },
+  ).prefault(0),
+  overload: section({
+    response: choice(
+      "How a subscription is refused: status is 503, soft is a 200 that closes and that EventSource survives, auto is soft for those that would not survive a status",
+      ["auto", "status", "soft"],
+    ).prefault("auto"),
+    openPercent: count("New subscriptions are refused from this share of the capacity on, in %", {
+      min: 1,
+      max: 100,
+    }).prefault(90),
+    closePercent: count("They are admitted again below this share, in %", {
+      min: 0,
+      max: 99,
+    }).prefault(85),
+    retryAfter: duration("Whoever is refused is told to wait so long", {
+      min: SECOND_MS,
+      max: 60 * MINUTE_MS,
+    }).prefault("30s"),
+    retryAfterJitterPercent: count("The wait is longer by a random share of up to this, in %", {
+      min: 0,
+      max: 1_000,
+    }).prefault(0),
+    loopDelay: duration("New subscriptions are refused while the event loop is later than this", {
+      min: 10,
+      max: 5 * MINUTE_MS,
+    }).prefault("1s"),
+    residentBytesMax: bytes(
+      "New subscriptions are refused while the process has more resident memory; 0 is 85 % of the memory that its control group allows",
+      { min: 0, max: 1024 * GIB },
+    ).prefault(0),
+  }).prefault({}),
+  accept: section({
+    perSecond: count("Subscriptions opened in one second; further ones wait in order", {
+      min: 1,
+      max: 1_000_000,
+    }).prefault(2_500),
+    burst: count("Subscriptions opened at once after a quiet time", {
+      min: 1,
+      max: 1_000_000,
+    }).prefault(500),
+    wait: duration("A subscription waits for its turn so long at most, then it is refused", {
+      min: 0,
+      max: 60 * SECOND_MS,
+    }).prefault("5s"),
+    waitingMax: count("Subscriptions that wait for their turn at most", {
+      min: 0,
+      max: 1_000_000,
+    }).prefault(12_500),
+  }).prefault({}),
+  perIpMax: count("Connections from one address at most; 0 is no bound", {
+    min: 0,
+    max: 10_000_000,
+  }).prefault(0),
+  trustedProxies: addresses(
+    "Proxies in front whose X-Forwarded-For is believed; addresses or ranges",
+  ).prefault([]),
+  keepAlive: section({
+    timeout: duration(
+      "A connection without a request is kept for so long; 0 is what keepAlive.front needs",
+      { min: 0, max: 60 * MINUTE_MS },
+    ).prefault(0),
+    front: choice(
+      "What stands in front: its idle connections must end before ours. none is 50 s, nginx and alb 75 s, gcp 620 s",
+      ["none", "nginx", "alb", "gcp"],
+    ).prefault("none"),
+  }).prefault({}),
+  unacked: duration("A client that acknowledges nothing of what was sent for so long is evicted", {
+    min: SECOND_MS,
+    max: 10 * MINUTE_MS,
+  }).prefault("6s"),
+  pendingBytesMax: bytes("Bytes that wait in this process for slow connections, all together", {
+    min: MIB,
+    max: 1024 * GIB,
+  }).prefault(formatBytes(HEARTBEAT_DEFAULTS.pendingBytesMax)),
+  maxAge: duration("A connection is told to reconnect after so long; 0 is never", {
+    min: 0,
+    max: 7 * DAY_MS,
+  }).prefault(formatDuration(HEARTBEAT_DEFAULTS.maxAgeMs)),
+  maxAgeJitterPercent: count("Its maximum age is longer or shorter by up to this share, in %", {
+    min: 0,
+    max: 90,
+  }).prefault(HEARTBEAT_DEFAULTS.maxAgeJitter * 100),
+  drain: section({
+    wait: duration("Between failing readiness and saying goodbye: for load balancers to notice", {
+      min: 0,
+      max: 10 * MINUTE_MS,
+    }).prefault("0s"),
+    perSecond: count("Connections told goodbye in one second", {
+      min: 1,
+      max: 1_000_000,
+    }).prefault(1_000),
+    ackWait: duration("A client has so long to acknowledge the goodbye", {
+      min: 0,
+      max: 10 * MINUTE_MS,
+    }).prefault("5s"),
+    deadline: duration("What is left so long after the drain began is closed, and counted", {
+      min: 100,
+      max: 60 * MINUTE_MS,
+    }).prefault("25s"),
+  }).prefault({}),
+  tls: section({
+    cert: path(
+      "The certificate chain, PEM; with tls.key the public listener speaks HTTPS",
+    ).prefault(""),
+    key: path("The private key of tls.cert, PEM").prefault(""),
+  }).prefault({}),
   logLevel: choice("What is logged: this and what is graver", LOG_LEVELS).prefault("info"),
 });
 
@@ -90,70 +198,4 @@ export function configJsonSchema(): Record<string, unknown> {
     target: "draft-2020-12",
   });
   return { $schema, title: "Configuration of Sluice", ...schema };
-}
-
-function host(description: string): ReturnType<typeof leafSchema<string>> {
-  return leafSchema({
-    description,
-    expects: "an IP address or a host name",
-    placeholder: "host",
-    said: "text",
-    jsonSchema: { type: "string", minLength: 1, maxLength: 255 },
-    read: (value) => (typeof value === "string" ? parseHost(value) : undefined),
-    fromText: (text) => text,
-    format: (value) => value,
-    hint: (value) =>
-      typeof value === "string" && /[:/]/.test(value)
-        ? "the port is an option of its own"
-        : undefined,
-  });
-}
-
-function port(description: string): ReturnType<typeof leafSchema<number>> {
-  return leafSchema({
-    description,
-    expects: "a port from 0 to 65535",
-    placeholder: "port",
-    said: "text",
-    jsonSchema: { type: "integer", minimum: 0, maximum: 65_535 },
-    read: (value) =>
-      Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 65_535
-        ? Number(value)
-        : undefined,
-    fromText: (text) => (/^[0-9]{1,5}$/.test(text) ? Number(text) : text),
-    format: (value) => value,
-    // Kubernetes sets SLUICE_PORT in every pod of a namespace that has a service called "sluice".
-    hint: (value) =>
-      typeof value === "string" && value.startsWith("tcp://")
-        ? "Kubernetes sets this for a service called sluice; set enableServiceLinks: false in the pod"
-        : quotesHint(value),
-  });
-}
-
-function origins(): ReturnType<typeof leafSchema<readonly string[]>> {
-  const items = (value: unknown): (string | undefined)[] =>
-    (Array.isArray(value) ? value : [undefined]).map((item) =>
-      typeof item === "string" ? parseOrigin(item) : undefined,
-    );
-  return leafSchema({
-    description: "Pages of these origins may call Sluice; * is every origin",
-    expects: "a list of origins such as https://app.example.com (no path), or *",
-    placeholder: "origin",
-    said: "list",
-    jsonSchema: { type: "array", items: { type: "string" }, maxItems: 1_000 },
-    read(value) {
-      const read = items(value);
-      return read.includes(undefined) ? undefined : (read as string[]);
-    },
-    fromText: (text) =>
-      text
-        .split(",")
-        .map((item) => item.trim())
-        .filter((item) => item !== ""),
-    format: (value) => value,
-    hint(value) {
-      if (!Array.isArray(value)) return undefined;
-      return `${shown(value[items(value).indexOf(undefined)])} is none`;
-    },
-  });
 }
