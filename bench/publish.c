@@ -4,7 +4,7 @@
 // Options: --port --path (%d is the topic's number) --topics M (event n goes to topic n mod M)
 // --mode post|ndjson --rate events/s (0: as fast as answers come) --bytes of an event's text
 // --seconds --stream a..d --in-flight events --batch lines at most --batch-micros --start-in-millis
-// --grace seconds to wait for answers after the end
+// --header (one more line of each request) --grace seconds to wait for answers after the end
 // Prints one JSON line when all has been answered.
 #include "common.h"
 #include <poll.h>
@@ -102,6 +102,7 @@ int main(int argc, char **argv) {
     return 1;
   }
 
+  const char *header = option(argc, argv, "header", "");
   int fd = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in to = loopback(1, port);
   if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) die("connect to port %d", port);
@@ -160,8 +161,9 @@ int main(int argc, char **argv) {
       snprintf(target, sizeof target, path, topic, topic);
       int n = snprintf(head, sizeof head,
                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\n"
-                       "Content-Length: %zu\r\n\r\n",
-                       target, port, is_batch ? "application/x-ndjson" : "text/plain", length);
+                       "Content-Length: %zu\r\n%s%s\r\n",
+                       target, port, is_batch ? "application/x-ndjson" : "text/plain", length,
+                       header, header[0] ? "\r\n" : "");
       memcpy(out + out_to, head, (size_t)n);
       memcpy(out + out_to + n, batch, length);
       out_to += (size_t)n + length;

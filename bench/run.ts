@@ -1,15 +1,23 @@
 // The benchmarks' one entry: `node bench/run.ts <scenario...> [--runs 5] [--seconds 10]
 // [--servers a,b] [--nice -10] [--dry]`. Servers are interleaved (A, B, C, A, B, C), so that a machine that
 // slows down or speeds up does so for all of them.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { setPriority } from "node:os";
 import { parseArgs } from "node:util";
+import { drain5000, drain5000Close } from "./scenarios/drain-5000.ts";
 import { fanout5000 } from "./scenarios/fanout-5000.ts";
 import { floodNdjson, floodPost } from "./scenarios/flood.ts";
+import { heartbeats15000 } from "./scenarios/heartbeats-15000.ts";
+import { highLane } from "./scenarios/high-lane.ts";
 import { idle15000 } from "./scenarios/idle-15000.ts";
 import { neverRead } from "./scenarios/never-read.ts";
+import { neverReading300 } from "./scenarios/never-reading-300.ts";
+import { noisyTenant } from "./scenarios/noisy-tenant.ts";
 import { ownTopics } from "./scenarios/own-topics.ts";
 import { publishMax } from "./scenarios/publish-max.ts";
+import { reconnect10000 } from "./scenarios/reconnect-10000.ts";
+import { recycle10000 } from "./scenarios/recycle-10000.ts";
 import { selfTest } from "./scenarios/self-test.ts";
 import { killAll } from "./support/program.ts";
 import { describe, medians, record, table, type Figures, type Result } from "./support/record.ts";
@@ -25,6 +33,14 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "idle-15000": idle15000,
   "never-read": neverRead,
   "publish-max": publishMax,
+  "heartbeats-15000": heartbeats15000,
+  "reconnect-10000": reconnect10000,
+  "never-reading-300": neverReading300,
+  "noisy-tenant": noisyTenant,
+  "high-lane": highLane,
+  "drain-5000": drain5000,
+  "drain-5000-close": drain5000Close,
+  "recycle-10000": recycle10000,
   "self-test": selfTest,
 };
 
@@ -98,11 +114,30 @@ async function measure(name: string, scenario: Scenario, values: Values): Promis
   };
 }
 
+const IN_NAMESPACE = "BENCH_IN_NAMESPACE";
+
+/** The same command once more for one scenario, in a network namespace that goes away with it. */
+function runInNamespace(name: string): number {
+  const flags = process.argv.slice(2).filter((argument) => !Object.hasOwn(SCENARIOS, argument));
+  const command = ["--net", process.execPath, import.meta.filename, name, ...flags];
+  const env = { ...process.env, [IN_NAMESPACE]: "1" };
+  const { status, error } = spawnSync("unshare", command, { stdio: "inherit", env });
+  if (error) throw error;
+  return status ?? 1;
+}
+
+function setUpNamespace(sysctls: Readonly<Record<string, string>>): void {
+  execFileSync("ip", ["link", "set", "lo", "up"]);
+  for (const [name, value] of Object.entries(sysctls)) {
+    writeFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, value);
+  }
+}
+
 async function main(): Promise<void> {
   const { values, positionals } = parse();
   if (positionals.length === 0 || positionals.some((name) => !SCENARIOS[name])) {
     const lines = Object.entries(SCENARIOS).map(
-      ([name, { title }]) => `  ${name.padEnd(14)}${title}`,
+      ([name, { title }]) => `  ${name.padEnd(20)}${title}`,
     );
     process.stderr.write(`Scenarios:\n${lines.join("\n")}\n`);
     process.exitCode = 64;
@@ -113,7 +148,13 @@ async function main(): Promise<void> {
   if (values.nice) setPriority(Number(values.nice));
   execFileSync("taskset", ["-cp", String(TOOL_CORE), String(process.pid)], { stdio: "ignore" });
   for (const name of positionals) {
-    const result = await measure(name, SCENARIOS[name] as Scenario, values);
+    const scenario = SCENARIOS[name] as Scenario;
+    if (scenario.sysctls && process.env[IN_NAMESPACE] === undefined) {
+      process.exitCode = Math.max(Number(process.exitCode ?? 0), runInNamespace(name));
+      continue;
+    }
+    if (scenario.sysctls) setUpNamespace(scenario.sysctls);
+    const result = await measure(name, scenario, values);
     process.stdout.write(`${table(result)}\n`);
     if (!values.dry) record(result);
     if (result.verdicts.some(({ isMet }) => !isMet)) process.exitCode = 1;

@@ -6,29 +6,47 @@
 
 #define CARRY_BYTES 512
 #define STREAMS_MAX 4
+// Cursors are of at most 128 bytes, and those of today of less than 40; a longer one is not resumed.
+#define ID_BYTES 64
 
 struct checks {
   uint64_t deliveries, bytes, gaps, missing, duplicates, reorders;
-  uint64_t gap_events, close_events, chunks, chunks_cut, foreign;
+  uint64_t gap_events, close_events, overloads, chunks, chunks_cut, foreign;
   struct hist latency;
 };
 
 enum { HEAD, BODY_PLAIN, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, ENDED };
 
 struct reader {
-  uint8_t state, head_match, is_chunked, is_line_cut;
-  uint8_t has_data, stream, size_seen;
+  uint8_t state, is_chunked, is_line_cut, has_data, stream, size_seen;
+  // Of the block that is being read: a control event, `event: close`, an id.
+  uint8_t is_control, is_close, has_next_id;
+  // `event: close` has arrived whole.
+  uint8_t has_goodbye;
   int status;
   uint32_t carry_length, block_lines;
   uint64_t chunk_left;
   int64_t number, due;
   int64_t last[STREAMS_MAX];
+  char id[ID_BYTES], next_id[ID_BYTES];
+  char connection_id[ID_BYTES];
   char carry[CARRY_BYTES];
 };
 
 static void reader_init(struct reader *r) {
   memset(r, 0, sizeof *r);
   for (int i = 0; i < STREAMS_MAX; i++) r->last[i] = -1;
+}
+
+// For the next connection of the same client: it keeps its place and nothing else.
+static void reader_restart(struct reader *r) {
+  int64_t last[STREAMS_MAX];
+  char id[ID_BYTES];
+  memcpy(last, r->last, sizeof last);
+  memcpy(id, r->id, sizeof id);
+  reader_init(r);
+  memcpy(r->last, last, sizeof last);
+  memcpy(r->id, id, sizeof id);
 }
 
 static inline const char *parse_number(const char *p, const char *end, int64_t *value) {
@@ -56,6 +74,10 @@ static inline void reader_event(struct reader *r, struct checks *c, int64_t now)
     }
     if (r->number > last) r->last[r->stream] = r->number;
   }
+  // The place moves with the blank line, not before (WHATWG HTML, 9.2.6): half an event is none.
+  if (r->has_next_id) memcpy(r->id, r->next_id, ID_BYTES);
+  if (r->is_close) r->has_goodbye = 1;
+  r->has_next_id = r->is_control = r->is_close = 0;
   r->has_data = 0;
   r->block_lines = 0;
 }
@@ -72,6 +94,10 @@ static inline void reader_line(struct reader *r, struct checks *c, const char *p
     const char *end = p + n;
     p += 5;
     if (p < end && *p == ' ') p++;
+    if (r->is_control) {
+      if (r->is_close && end - p == 10 && memcmp(p, "overloaded", 10) == 0) c->overloads++;
+      return;
+    }
     if (p < end && *p == '"') p++;  // a JSON string holds the same text
     unsigned stream = p < end ? (unsigned)(*p - 'a') : STREAMS_MAX;
     if (stream < STREAMS_MAX && (p = parse_number(p + 1, end, &r->number)) && p < end &&
@@ -81,9 +107,16 @@ static inline void reader_line(struct reader *r, struct checks *c, const char *p
     } else {
       c->foreign++;
     }
+  } else if (p[0] == 'i' && n > 4 && n - 4 < ID_BYTES && memcmp(p, "id: ", 4) == 0) {
+    memcpy(r->next_id, p + 4, n - 4);
+    r->next_id[n - 4] = 0;
+    r->has_next_id = 1;
   } else if (p[0] == 'e' && n >= 9 && memcmp(p, "event: ", 7) == 0) {
-    if (n == 10 && memcmp(p + 7, "gap", 3) == 0) c->gap_events++;
-    if (n == 12 && memcmp(p + 7, "close", 5) == 0) c->close_events++;
+    int is_gap = n == 10 && memcmp(p + 7, "gap", 3) == 0;
+    r->is_close = n == 12 && memcmp(p + 7, "close", 5) == 0;
+    r->is_control = is_gap || r->is_close;
+    c->gap_events += (uint64_t)is_gap;
+    c->close_events += r->is_close;
   }
 }
 
@@ -134,6 +167,9 @@ static const char *reader_head(struct reader *r, const char *p, const char *end)
     if (strncmp(r->carry, "HTTP/1.", 7) == 0) r->status = atoi(r->carry + 9);
     if (strncasecmp(r->carry, "transfer-encoding:", 18) == 0 && strcasestr(r->carry, "chunked"))
       r->is_chunked = 1;
+    if (strncasecmp(r->carry, "sluice-connection:", 18) == 0)
+      snprintf(r->connection_id, ID_BYTES, "%.*s", ID_BYTES - 1,
+               r->carry + 18 + strspn(r->carry + 18, " "));
   }
   return p;
 }

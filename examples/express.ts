@@ -30,7 +30,9 @@ server.listen(Number(process.env["PORT"] ?? 3000), "127.0.0.1", () => {
 });
 
 process.once("SIGTERM", () => {
-  server.close();
-  gateway.drain();
-  void hub.close();
+  // Tells every reader to come back, and waits until all have gone; publishes are answered meanwhile.
+  void gateway.drain().then(() => {
+    server.close();
+    return hub.close();
+  });
 });

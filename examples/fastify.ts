@@ -30,7 +30,9 @@ const url = await app.listen({ port: Number(process.env["PORT"] ?? 3000), host: 
 console.log(`listening on ${url}`);
 
 process.once("SIGTERM", () => {
-  gateway.drain();
-  void app.close();
-  void hub.close();
+  // Tells every reader to come back, and waits until all have gone; publishes are answered meanwhile.
+  void gateway.drain().then(async () => {
+    await app.close();
+    await hub.close();
+  });
 });

@@ -10,6 +10,7 @@ export type {
 } from "./gateway/hub.ts";
 export { createGateway } from "./gateway/gateway.ts";
 export type { Gateway, GatewayOptions } from "./gateway/gateway.ts";
+export type { DoorOptions } from "./gateway/door-options.ts";
 export type { Logger } from "./gateway/logger.ts";
 export { createMemoryBroker } from "./brokers/memory.ts";
 export type { MemoryBrokerOptions } from "./brokers/memory.ts";
@@ -17,6 +18,8 @@ export { ERRORS, SluiceError } from "./core/errors.ts";
 export type { ErrorCode, ErrorRow } from "./core/errors.ts";
 export { DISCONNECTS } from "./core/disconnect.ts";
 export type { DisconnectReason } from "./core/disconnect.ts";
+export { DRAIN_HOWS } from "./core/drain.ts";
+export type { DrainHow, DrainOptions, DrainReport } from "./core/drain.ts";
 export { METRICS } from "./core/metrics.ts";
 export type * from "./core/broker.ts";
 export type { EventInput } from "./core/event.ts";

@@ -1,7 +1,7 @@
 import { cpuSeconds } from "../support/process.ts";
 import type { Figures } from "../support/record.ts";
 import { atLeast, atMost } from "../support/record.ts";
-import { faults, latencyFigures, type Scenario } from "../support/scenario.ts";
+import { faults, latencyFigures, prefixed, type Scenario } from "../support/scenario.ts";
 import type { Server } from "../support/servers.ts";
 import { Load } from "../support/tools.ts";
 
@@ -37,9 +37,6 @@ async function part(server: Server, options: Part): Promise<Figures> {
   }
 }
 
-const named = (prefix: string, figures: Figures): Figures =>
-  Object.fromEntries(Object.entries(figures).map(([name, value]) => [`${prefix}: ${name}`, value]));
-
 /**
  * Is the load client a bottleneck? It reads three times what the scenarios ask, from a server that
  * does nothing but send(): one event a send (where that server is the first to run out of its
@@ -53,7 +50,10 @@ export const selfTest: Scenario = {
   async run(server, { seconds }) {
     const single = await part(server, { subscribers: 5_000, rate: 60, perSend: 1, seconds });
     const batched = await part(server, { subscribers: 1_000, rate: 6_000, perSend: 60, seconds });
-    return { ...named("300,000/s single", single), ...named("6,000,000/s batched", batched) };
+    return {
+      ...prefixed("300,000/s single: ", single),
+      ...prefixed("6,000,000/s batched: ", batched),
+    };
   },
   judge: ({ "send-only": figures }) => [
     atLeast("all arrived, single", figures?.["300,000/s single: isComplete"] ?? 0, 1),

@@ -9,3 +9,10 @@ export async function readMetrics(adminUrl: string): Promise<ReadonlyMap<string,
   }
   return samples;
 }
+
+/** The value of a metric, over all its labels. */
+export function sumOf(samples: ReadonlyMap<string, number>, name: string): number {
+  let sum = 0;
+  for (const [key, value] of samples) if (key === name || key.startsWith(`${name}{`)) sum += value;
+  return sum;
+}

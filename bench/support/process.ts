@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 // USER_HZ is 100 on every Linux that Node runs on (proc_pid_stat(5)).
 const TICKS_PER_SECOND = 100;
@@ -33,6 +33,12 @@ function fieldKiB(path: string, name: string): number {
 /** Resident memory of a process in KiB. */
 export const rssKiB = (pid: number): number => fieldKiB(`/proc/${pid}/status`, "VmRSS");
 
+/** The most that was resident since the last {@link resetRssPeak}, in KiB. */
+export const rssPeakKiB = (pid: number): number => fieldKiB(`/proc/${pid}/status`, "VmHWM");
+
+/** Forgets the peak (proc(5), clear_refs). */
+export const resetRssPeak = (pid: number): void => writeFileSync(`/proc/${pid}/clear_refs`, "5");
+
 export interface Memory {
   readonly rssKiB: number;
   /** The C heap (`[heap]` and malloc's own mappings cannot be told apart from V8's by name). */
@@ -64,3 +70,20 @@ export function memory(pid: number): Memory {
 
 /** Kernel memory for sockets is not in any process's RSS: slab growth is the nearest to it. */
 export const kernelSlabKiB = (): number => fieldKiB("/proc/meminfo", "Slab");
+
+const PAGE_KIB = 4;
+
+/** What the buffers of all TCP sockets of this machine hold, both ends (proc(5), /proc/net/sockstat). */
+export function kernelTcpKiB(): number {
+  const match = /^TCP: .* mem (\d+)/m.exec(readFileSync("/proc/net/sockstat", "utf8"));
+  return Number(match?.[1] ?? 0) * PAGE_KIB;
+}
+
+/** Connections that the kernel dropped because a listener's backlog was full; those clients try again after 1 s. */
+export function listenOverflows(): number {
+  const [names, values] = readFileSync("/proc/net/netstat", "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("TcpExt:"))
+    .map((line) => line.split(" "));
+  return Number(values?.[names?.indexOf("ListenOverflows") ?? -1] ?? 0);
+}

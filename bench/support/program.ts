@@ -14,6 +14,10 @@ export interface ProgramOptions {
   /** Shown in errors. */
   readonly name: string;
   readonly cwd?: string;
+  /** Gives way to the others on its core, as nice(1) says; 19 takes what they leave. @defaultValue 0 */
+  readonly nice?: number;
+  /** Node programs only: can be asked, see {@link Program.ask}. @defaultValue false */
+  readonly hasChannel?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -31,11 +35,13 @@ export class Program {
   readonly #errors: string[] = [];
   #wake: () => void = () => {};
   #isOver = false;
+  #exitCode: number | undefined;
 
   constructor(command: readonly string[], options: ProgramOptions) {
     this.name = options.name;
-    this.#child = spawn("taskset", ["-c", String(options.core), ...command], {
-      stdio: ["pipe", "pipe", "pipe"],
+    const nice = options.nice === undefined ? [] : ["nice", "-n", String(options.nice)];
+    this.#child = spawn("taskset", ["-c", String(options.core), ...nice, ...command], {
+      stdio: ["pipe", "pipe", "pipe", options.hasChannel === true ? "ipc" : "ignore"],
       cwd: options.cwd,
     });
     running.add(this.#child);
@@ -43,7 +49,10 @@ export class Program {
     this.#child.stdin?.on("error", () => {});
     this.#read();
     this.#child.once("error", (error) => this.#end(error.message));
-    this.#child.once("close", (code, signal) => this.#end(`exit ${code ?? signal}`));
+    this.#child.once("close", (code, signal) => {
+      this.#exitCode = code ?? undefined;
+      this.#end(`exit ${code ?? signal}`);
+    });
   }
 
   get pid(): number {
@@ -53,6 +62,43 @@ export class Program {
 
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** Undefined while it runs, and when a signal has ended it. */
+  get exitCode(): number | undefined {
+    return this.#exitCode;
+  }
+
+  /** One message to a program with a channel, and its answer. Rejects when the program goes away meanwhile. */
+  async ask(message: string, timeoutMs: number): Promise<unknown> {
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(timeoutMs)]);
+    const answer = once(this.#child, "message", { signal });
+    const stop = (): void => over.abort(new Error(`${this.name} has gone`));
+    this.#child.once("disconnect", stop);
+    if (!this.#child.connected) stop();
+    // With a callback: without one a channel that closes just now would be an error of the child's.
+    else this.#child.send(message, (error) => error && stop());
+    try {
+      const [said] = (await answer) as [unknown];
+      return said;
+    } finally {
+      this.#child.off("disconnect", stop);
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Resolves when it is gone, true; or when the time is over, false. */
+  async isGoneWithin(timeoutMs: number): Promise<boolean> {
+    if (this.#isOver) return true;
+    const gone = once(this.#child, "close", { signal: AbortSignal.timeout(timeoutMs) });
+    return gone.then(
+      () => true,
+      () => this.#isOver,
+    );
   }
 
   send(command: string): void {

@@ -17,6 +17,8 @@ export interface Scenario {
   readonly runs: number;
   readonly seconds: number;
   readonly serverOptions?: ServerOptions;
+  /** Runs in a network namespace of its own with these settings of the kernel. Needs root. */
+  readonly sysctls?: Readonly<Record<string, string>>;
   run(server: Server, settings: Settings): Promise<Figures>;
   judge?(medians: Readonly<Partial<Record<ServerName, Figures>>>): Verdict[];
 }
@@ -36,6 +38,10 @@ export const latencyFigures = (checks: Checks): Figures => ({
   latencyMsP99: checks.latencyMicros.p99 / 1_000,
   latencyMsMax: checks.latencyMicros.max / 1_000,
 });
+
+/** Figures of one part of a run, told apart from those of another. */
+export const prefixed = (prefix: string, figures: Figures): Figures =>
+  Object.fromEntries(Object.entries(figures).map(([name, value]) => [`${prefix}${name}`, value]));
 
 export const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 

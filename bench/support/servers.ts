@@ -5,7 +5,18 @@ import { benchFolder, publish, repositoryFolder, toolPath, type PublishReport } 
 /** The core of the server under test, and of nothing else that the harness starts. */
 const SERVER_CORE = 0;
 
-export const SERVER_NAMES = ["sluice", "send-only", "bare-net", "bare-http", "better-sse"] as const;
+/** What a server that is measured from inside loads; probe.ts asks it. */
+const PROBE = join(benchFolder, "probe.mjs");
+
+/** `tenants` is Sluice as a library, with a tenant per header: see tenants.mjs. */
+export const SERVER_NAMES = [
+  "sluice",
+  "tenants",
+  "send-only",
+  "bare-net",
+  "bare-http",
+  "better-sse",
+] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
 
 export interface Feed {
@@ -40,26 +51,31 @@ export interface Server {
 
 /** More arguments for the server, such as flags of `sluice serve` or of Node. */
 export interface ServerOptions {
+  /** Measures inside the server's process: see probe.ts. @defaultValue false */
+  readonly hasProbe?: boolean;
   readonly nodeArguments?: readonly string[];
   readonly serveArguments?: readonly string[];
 }
 
 function command(name: ServerName, options: ServerOptions): string[] {
   if (name === "send-only") return [toolPath("send-only")];
-  const node = [process.execPath, ...(options.nodeArguments ?? [])];
+  const probe = options.hasProbe === true ? ["--import", PROBE] : [];
+  const node = [process.execPath, ...probe, ...(options.nodeArguments ?? [])];
   if (name !== "sluice") return [...node, join(benchFolder, `${name}.mjs`)];
   const main = join(repositoryFolder, "dist/cli/main.js");
   const flags = ["--port", "0", "--admin-port", "0", ...(options.serveArguments ?? [])];
   return [...node, main, "serve", ...flags];
 }
 
-const hasPublish = (name: ServerName): boolean => name === "sluice" || name === "better-sse";
+const PUBLISHED_TO: readonly ServerName[] = ["sluice", "tenants", "better-sse"];
 
 /** Starts a server on its own core. It listens when this resolves. */
 export async function startServer(name: ServerName, options: ServerOptions = {}): Promise<Server> {
   // Elsewhere than the repository, so that a sluice.config.yaml lying there has no say.
   const cwd = join(benchFolder, ".build");
-  const program = new Program(command(name, options), { core: SERVER_CORE, name, cwd });
+  const hasChannel = options.hasProbe === true;
+  const how = { core: SERVER_CORE, name, cwd, hasChannel };
+  const program = new Program(command(name, options), how);
   const listening = await program.line("listening", 10_000);
   const port = Number(new URL(String(listening["url"])).port);
   const adminUrl = typeof listening["adminUrl"] === "string" ? listening["adminUrl"] : undefined;
@@ -67,7 +83,7 @@ export async function startServer(name: ServerName, options: ServerOptions = {})
   async function feed(feedOptions: FeedOptions): Promise<Feed> {
     const { perSend = 1, ...rest } = feedOptions;
     const { rate, bytes, seconds, stream = "a" } = rest;
-    if (!hasPublish(name)) {
+    if (!PUBLISHED_TO.includes(name)) {
       program.send(`start ${rate} ${bytes} ${seconds} ${perSend}`);
       const done = await program.line("done", (seconds + 30) * 1_000);
       return { events: Math.round(rate * seconds), last: Number(done["number"]), stream: "a" };

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Program, type Line } from "./program.ts";
@@ -14,8 +14,9 @@ export const TOOL_CORE = 1;
 /** Builds the C tools whose source is newer than the program. Needs gcc. */
 export function buildTools(): void {
   mkdirSync(buildFolder, { recursive: true });
-  for (const name of ["load", "publish", "send-only"]) {
-    const sources = [`${name}.c`, "common.h", "sse.h"].map((file) => join(benchFolder, file));
+  const headers = readdirSync(benchFolder).filter((file) => file.endsWith(".h"));
+  for (const name of ["load", "publish", "idle", "send-only"]) {
+    const sources = [`${name}.c`, ...headers].map((file) => join(benchFolder, file));
     const program = join(buildFolder, name);
     const builtAt = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     if (sources.every((file) => statSync(file).mtimeMs < builtAt)) continue;
@@ -53,6 +54,8 @@ export interface Checks {
   readonly reorders: number;
   readonly gapEvents: number;
   readonly closeEvents: number;
+  /** `event: close` with `overloaded`. */
+  readonly overloads: number;
   readonly chunks: number;
   readonly chunksCut: number;
   readonly foreign: number;
@@ -64,9 +67,29 @@ type Last = Readonly<Record<string, { min: number; max: number; connections: num
 /** What load.c prints; see there. */
 export interface LoadReport extends Line {
   readonly connections: number;
+  readonly open: number;
   readonly headed: number;
+  /** Ended by the server, however. */
   readonly closed: number;
+  /** Those of them whose response had its last chunk. */
+  readonly cleanEnds: number;
+  /** Connections that were reset, or could not be made. */
+  readonly resets: number;
+  /** Answers other than 200. */
   readonly refused: number;
+  readonly firstBadStatus: number;
+  /** How many that asked later got their head before one that waited, at most. */
+  readonly overtakenMax: number;
+  /** When the last one ended, by the monotonic clock. */
+  readonly endedAtMicros: number;
+  readonly acksAccepted: number;
+  readonly acksRefused: number;
+  readonly acksFailed: number;
+  readonly ackFirstBadStatus: number;
+  /** From when a connection was due to be opened until TCP had it. */
+  readonly connectMicros: Latency;
+  /** The same until its response head was there. */
+  readonly headMicros: Latency;
   readonly all: Checks;
   readonly slow: Checks;
   readonly last: Last;
@@ -82,19 +105,26 @@ export interface LoadOptions {
   readonly path: string;
   readonly slow?: number;
   readonly timeout?: number;
+  /** One more line of each request, such as `X-Tenant: a`. */
+  readonly header?: string;
+  /** What `event: close` is answered with. @defaultValue "ignore" */
+  readonly onClose?: "ignore" | "close" | "ack";
+  /** 1 drops what comes behind the head in the kernel: nothing is checked but bytes. */
+  readonly discard?: 0 | 1;
 }
 
 /** The load client. {@link Load.open} returns when every connection has its response head. */
 export class Load {
   readonly program: Program;
 
-  private constructor(options: LoadOptions) {
+  private constructor(options: LoadOptions, nice: number | undefined) {
     const command = [toolPath("load"), ...flags(options)];
-    this.program = new Program(command, { core: TOOL_CORE, name: "load" });
+    const how = { core: TOOL_CORE, name: "load", ...(nice !== undefined && { nice }) };
+    this.program = new Program(command, how);
   }
 
-  static async open(options: LoadOptions): Promise<Load> {
-    const load = new Load(options);
+  static async open(options: LoadOptions, nice?: number): Promise<Load> {
+    const load = new Load(options, nice);
     const ready = await load.program.line("ready", 60_000);
     if (ready["refused"] !== 0 || ready["closed"] !== 0) {
       await load.program.stop();
@@ -138,6 +168,8 @@ export interface PublishOptions {
   readonly inFlight?: number;
   readonly batch?: number;
   readonly grace?: number;
+  /** One more line of each request, such as `X-Tenant: a`. */
+  readonly header?: string;
 }
 
 /** What publish.c prints; see there. */
@@ -154,12 +186,44 @@ export interface PublishReport extends Line {
 }
 
 /** Publishes to the end, and resolves with what was answered. */
-export async function publish(options: PublishOptions): Promise<PublishReport> {
+export async function publish(options: PublishOptions, nice?: number): Promise<PublishReport> {
   const command = [toolPath("publish"), ...flags(options)];
-  const program = new Program(command, { core: TOOL_CORE, name: "publish" });
+  const how = { core: TOOL_CORE, name: "publish", ...(nice !== undefined && { nice }) };
+  const program = new Program(command, how);
   try {
     const timeoutMs = (options.seconds + (options.grace ?? 30) + 10) * 1_000;
     return (await program.line("done", timeoutMs)) as PublishReport;
+  } finally {
+    program.kill();
+  }
+}
+
+export interface RecycleOptions {
+  readonly port: number;
+  readonly path: string;
+  readonly connections: number;
+  /** How often each connection is opened. */
+  readonly rounds: number;
+  readonly spreadMillis: number;
+}
+
+/** What idle.c prints; see there. */
+export interface RecycleReport extends Line {
+  readonly openMax: number;
+  readonly answered: number;
+  readonly refused: number;
+  readonly resets: number;
+  readonly closedByServer: number;
+  readonly answerMicros: Latency;
+  readonly idleMicros: Latency;
+}
+
+/** Opens, uses and leaves connections until the server has closed each of them in every round. */
+export async function recycle(options: RecycleOptions): Promise<RecycleReport> {
+  const command = [toolPath("idle"), ...flags(options)];
+  const program = new Program(command, { core: TOOL_CORE, name: "idle" });
+  try {
+    return (await program.line("done", 120_000)) as RecycleReport;
   } finally {
     program.kill();
   }

@@ -35,7 +35,7 @@ export const LAWS: Rows = {
   "law 25": "No metric is labelled by topic, user, path or connection.",
 };
 
-/** S: security. P: process, system and time. F: client and network. Each is a fault or bad input. */
+/** S: security. P: process, system and time. F: client and network. A: access and abuse. Each is a fault or bad input. */
 export const FAULTS: Rows = {
   S01: "For every string, what is encoded is read back equal by independent parsers; CR, LF or NUL in `event`, `id` or a comment is refused, never stripped.",
   S02: "The same through a proxy that re-frames.",
@@ -73,9 +73,9 @@ export const FAULTS: Rows = {
   P04: "SIGSTOP for 10 s: healthy clients are not evicted on resume.",
   P05: "An event-loop stall of 3 s evicts nobody.",
   P06: "SIGTERM, clients acknowledge the drain: all closed, exit 0.",
-  P07: "SIGTERM, clients never acknowledge: hard stop at the deadline, exit 0.",
+  P07: "SIGTERM, clients never acknowledge: each is ended cleanly when its time is over, exit 0; the resume is exact.",
   P08: "A second SIGTERM ends the rest at once.",
-  P09: "SIGINT or SIGKILL during a drain: clients resume exactly.",
+  P09: "SIGINT or SIGKILL during a drain: exit 130; a resume is exact, or told why not.",
   P10: "SIGTERM between append and answer: a retry with the same idempotency key leaves one copy.",
   P11: "New connections during a drain are told.",
   P12: "The drain event reaches a native EventSource, which comes back with its cursor.",
@@ -115,7 +115,7 @@ export const FAULTS: Rows = {
   F20: "A flood of connections from one address.",
   F21: "HTTP/1.0, HEAD, OPTIONS, TRACE, CONNECT, h2c upgrade, wrong Accept: answered as documented, never a hung socket.",
   F22: "A request sent on a socket that carries a stream never starts a second stream.",
-  F23: "Broken TLS handshakes.",
+  F23: "Broken TLS handshakes (protocol, SNI, renegotiation, aborts): counted and closed, no descriptor stays, nothing is thrown.",
   F24: "100 HTTP/2 streams with a closed window.",
   F25: "HTTP/2 floods.",
   F26: "A proxy that buffers is detected.",
@@ -126,6 +126,9 @@ export const FAULTS: Rows = {
   F31: "A WebSocket client that answers no ping.",
   F32: "Broken WebSocket frames.",
   F33: "A client changes transports with one cursor.",
+  A08: "Another tenant's connection, topic or cursor looks like one that does not exist.",
+  A09: "A forged, foreign, early or repeated ACK is refused, and ends nothing.",
+  A10: "Nothing of the admin listener is on the public one.",
 };
 
 /** What users asked for. The state of each is told in docs/requirements.md by hand. */

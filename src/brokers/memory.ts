@@ -111,12 +111,12 @@ class MemoryBroker implements Broker {
     log.settings = overlay(settingsFor(topic, this.#options.rules), settings);
     log.isDeclared = true;
     log.endedAt = undefined;
-    log.trim(this.#runtime.wallTime());
+    log.trim(this.#runtime.now());
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
-    const wallTime = this.#runtime.wallTime();
-    return this.#tenant(request.tenant).log.read({ ...request, wallTime });
+    const now = this.#runtime.now();
+    return this.#tenant(request.tenant).log.read({ ...request, now });
   }
 
   async close(): Promise<void> {
@@ -132,11 +132,10 @@ class MemoryBroker implements Broker {
     kind: PublicationKind,
   ): Receipt {
     const now = this.#runtime.now();
-    const wallTime = this.#runtime.wallTime();
     const epoch = tenant.log.epoch;
     const first = { epoch, seq: tenant.log.head + 1 };
     for (const event of events) {
-      const publication = tenant.log.append(log, event, kind, now, wallTime);
+      const publication = tenant.log.append(log, event, kind, now);
       for (const tail of tenant.tails) tail.onAppended(publication);
     }
     this.#shrink();
@@ -181,7 +180,7 @@ class MemoryBroker implements Broker {
   #sweepLater(): Timer {
     return this.#runtime.after(SWEEP_INTERVAL_MS, () => {
       for (const { log } of this.#tenants.values()) {
-        log.sweep(this.#runtime.now(), this.#runtime.wallTime(), SWEEP_TOPICS_MAX);
+        log.sweep(this.#runtime.now(), SWEEP_TOPICS_MAX);
       }
       this.#sweeping = this.#sweepLater();
     });

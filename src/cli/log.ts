@@ -9,6 +9,8 @@ const WAITING_BYTES_MAX = 1024 * 1024;
  * bound, then they are dropped, and the next reader is told how many (P24).
  */
 export class LogSink {
+  /** Called before each line: on a terminal another line may be in the way. */
+  beforeLine: (() => void) | undefined = undefined;
   readonly #onDropped: () => void;
   readonly #stream: NodeJS.WritableStream & { readonly writableLength: number };
   #droppedUntold = 0;
@@ -31,6 +33,7 @@ export class LogSink {
       this.#droppedUntold += 1;
       return false;
     }
+    this.beforeLine?.();
     return this.#stream.write(line);
   }
 

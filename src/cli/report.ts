@@ -37,7 +37,7 @@ function clientReport({ code, message, cause, problem }: SluiceClientError): str
   const reason = cause instanceof Error ? causeOf(cause) : "";
   const lines = [`sluice: ${message}${reason === "" ? "" : ` (${reason})`}`];
   if (problem?.hint !== undefined) lines.push(`  hint: ${problem.hint}`);
-  if (code === "unreachable")
+  if (code === "unreachable" && problem?.hint === undefined)
     lines.push("  hint: start a gateway with `sluice serve`, or name it by --url");
   return lines.map((line) => `${printable(line)}\n`).join("");
 }

@@ -28,9 +28,24 @@ const COMMANDS: readonly Row[] = [
     load: () => import("./sub.ts"),
   },
   {
+    name: "conns",
+    description: "List a gateway's connections, or close some",
+    load: () => import("./conns.ts"),
+  },
+  {
+    name: "drain",
+    description: "Drain a gateway and end it; shows how far it is",
+    load: () => import("./drain.ts"),
+  },
+  {
     name: "config",
     description: "Check, print and describe the configuration",
     load: () => import("./config.ts"),
+  },
+  {
+    name: "doctor",
+    description: "Check this machine, and the way to a gateway, for what hurts event streams",
+    load: () => import("./doctor.ts"),
   },
 ];
 

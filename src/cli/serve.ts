@@ -1,26 +1,35 @@
 import { createMemoryBroker } from "../brokers/memory.ts";
+import type { DrainOptions } from "../core/drain.ts";
 import { Hub } from "../core/hub.ts";
+import { admissionOf } from "../gateway/config/admission.ts";
 import { isLoopbackHost } from "../gateway/config/host.ts";
+import { keepAliveMsOf } from "../gateway/config/keep-alive.ts";
 import type { LoadedConfig } from "../gateway/config/load.ts";
 import type { Config } from "../gateway/config/schema.ts";
+import { describeShortage } from "../gateway/descriptors.ts";
 import { ListenError } from "../gateway/listen.ts";
 import { startServer } from "../gateway/server.ts";
+import type { Logger } from "../gateway/logger.ts";
 import type { RunningServer } from "../gateway/server.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { banner } from "./banner.ts";
 import { addConfigFlags, loadFromFlags, saidFlags } from "./config-flags.ts";
 import type { Context } from "./context.ts";
+import { ProgressLine, describeProgress } from "./drain-progress.ts";
+import { endOfProcess } from "./ending.ts";
+import type { EndOfProcess } from "./ending.ts";
 import { EXIT, UnavailableError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
 import { describeListenError } from "./listen-report.ts";
 import { LogSink, createLogger } from "./log.ts";
 import type { Register } from "./register.ts";
+import { loadTls, reloadTlsOnHangup } from "./tls.ts";
 import { packageVersion } from "./version.ts";
 
 /** What is still open then goes with the process, in milliseconds: the whole exit takes 1 s at most. */
 const EXIT_DEADLINE_MS = 800;
-/** Signals so close together are one, in milliseconds. */
-const SAME_SIGNAL_MS = 300;
+/** Between two lines about a drain, in milliseconds: on a terminal, and in a log. */
+const PROGRESS_MS = { terminal: 200, log: 5_000 } as const;
 /** For the last log lines to leave, in milliseconds. */
 const FLUSH_MS = 100;
 
@@ -39,12 +48,17 @@ async function serve(
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
+  const tls = loadTls(loaded);
   const hub = createHubOf(config);
   const sink = new LogSink(stdout, () => {
     hub.metrics.plain.sluice_log_lines_dropped_total += 1;
   });
   const logger = await createLogger(config.logLevel, sink, isTerminal);
-  const ending = endOfProcess((error, origin) => logger.fatal({ err: error, origin }, "crashed"));
+  const end = endOfProcess((error, origin) => logger.fatal({ err: error, origin }, "crashed"));
+
+  const line = isTerminal ? new ProgressLine(stdout) : undefined;
+  sink.beforeLine = () => line?.clear();
+  const tell: Telling = { logger, line };
 
   let server: RunningServer;
   try {
@@ -53,12 +67,17 @@ async function serve(
       port: config.port,
       adminHost: config.adminHost,
       adminPort: config.adminPort,
+      unackedMs: config.unacked,
+      keepAliveMs: keepAliveMsOf(config.keepAlive),
+      tls,
       logger,
       gateway: {
         corsOrigins: config.corsOrigins,
         isOpen: isLoopbackHost(config.host),
         retryMs: config.retry,
+        drain: drainOf(config),
         batchBytesMax: config.batchBytesMax,
+        admission: admissionOf(config),
         hasPlayground: true,
         logger,
       },
@@ -73,49 +92,76 @@ async function serve(
   if (isTerminal)
     stdout.write(banner(stdout, { version: packageVersion(), url, adminUrl, config }));
   else logger.info({ url, adminUrl, configFile: loaded.file }, "listening");
-  for (const warning of warnings) {
+  const shortage = describeShortage(config.maxConnections);
+  for (const warning of shortage === undefined ? warnings : [...warnings, shortage]) {
     // On both: whoever keeps only one of them must see it.
     stderr.write(`sluice: WARNING: ${warning}\n`);
     logger.warn(warning);
   }
 
-  const { exitCode, reason } = await ending;
-  logger.info({ reason }, "closing");
-  const deadline = setTimeout(() => process.exit(exitCode), EXIT_DEADLINE_MS);
-  await server.close();
+  // To a terminal's program SIGHUP says that its terminal is gone: that ends it, as it ends others.
+  if (tls !== undefined && !isTerminal) reloadTlsOnHangup(loaded, server, logger);
+
+  const asked = server.draining.then(() => ({ kind: "asked" }) as const);
+  const ending = await Promise.race([end.first, asked]);
+  const exitCode = await (ending.kind === "error"
+    ? closeAtOnce(server, EXIT.internal)
+    : drain(server, end, { reason: ending.kind === "asked" ? "asked to" : ending.signal }, tell));
   logger.info("closed");
   await sink.flush(FLUSH_MS);
-  clearTimeout(deadline);
   // Not by running out of work: a log line that nobody reads would keep the process for ever.
   process.exit(exitCode);
 }
 
-interface Ending {
-  readonly exitCode: ExitCode;
-  readonly reason: string;
+/** How the progress of a drain is told. */
+interface Telling {
+  readonly logger: Logger;
+  /** Without one it is logged. */
+  readonly line: ProgressLine | undefined;
 }
 
-/**
- * Resolves with the first signal or uncaught error. A second signal ends the process at once, but not
- * one that comes with the first: Ctrl-C under `npm start` arrives twice, from the terminal and from
- * npm. Later errors are logged, and change nothing.
- */
-function endOfProcess(onError: (error: unknown, origin: string) => void): Promise<Ending> {
-  return new Promise((resolve) => {
-    let firstAt: number | undefined;
-    const onSignal = (signal: NodeJS.Signals): void => {
-      const now = performance.now();
-      firstAt ??= now;
-      if (now - firstAt >= SAME_SIGNAL_MS) process.exit(EXIT.ok);
-      resolve({ exitCode: EXIT.ok, reason: signal });
-    };
-    process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
-    // Rejections that nobody handles come here too. The state is unknown by now, so we end.
-    process.on("uncaughtException", (error, origin) => {
-      onError(error, origin);
-      resolve({ exitCode: EXIT.internal, reason: origin });
-    });
-  });
+/** Drains until all have gone, or the deadline, or another signal that ends it at once. */
+async function drain(
+  server: RunningServer,
+  end: EndOfProcess,
+  fields: { readonly reason: string },
+  { logger, line }: Telling,
+): Promise<ExitCode> {
+  const drained = server.drain();
+  const { total } = server.progress();
+  logger.info({ ...fields, connections: total }, "draining");
+  const tell = (): void => {
+    const { state, left, told, byHow } = server.progress();
+    if (state === "drained") line?.clear();
+    else if (line !== undefined)
+      line.show(describeProgress(server.progress(), "Ctrl-C again stops at once"));
+    else logger.info({ left, told, byHow }, "draining");
+  };
+  if (line !== undefined) tell();
+  const timer = setInterval(tell, line === undefined ? PROGRESS_MS.log : PROGRESS_MS.terminal);
+  const second = end.second.then((exitCode) => ({ exitCode }));
+  const outcome = await Promise.race([drained, second]);
+  clearInterval(timer);
+  line?.clear();
+  if ("exitCode" in outcome) {
+    logger.info({ left: server.progress().left }, "ending at once");
+    return closeAtOnce(server, outcome.exitCode);
+  }
+  const { byHow, durationMs, isForced } = outcome;
+  logger.info({ total: outcome.total, byHow, durationMs, isForced }, "drained");
+  return isForced ? EXIT.forced : EXIT.ok;
+}
+
+/** Goodbye to all, and no waiting. What is open after `EXIT_DEADLINE_MS` goes with the process. */
+async function closeAtOnce(server: RunningServer, exitCode: ExitCode): Promise<ExitCode> {
+  const deadline = setTimeout(() => process.exit(exitCode), EXIT_DEADLINE_MS);
+  await server.close();
+  clearTimeout(deadline);
+  return exitCode;
+}
+
+function drainOf({ drain: { wait, perSecond, ackWait, deadline } }: Config): DrainOptions {
+  return { waitMs: wait, perSecond, ackWaitMs: ackWait, deadlineMs: deadline };
 }
 
 function createHubOf(config: Config): Hub {
@@ -137,6 +183,9 @@ function createHubOf(config: Config): Hub {
       stallMs: config.stall,
       bookmarkEvents: bookmark.events,
       bookmarkMs: bookmark.age,
+      pendingBytesMax: config.pendingBytesMax,
+      maxAgeMs: config.maxAge,
+      maxAgeJitter: config.maxAgeJitterPercent / 100,
     },
   });
 }

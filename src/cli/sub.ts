@@ -1,5 +1,5 @@
 import { subscribe } from "../client/index.ts";
-import type { ReceivedEvent, ReceivedItem } from "../client/index.ts";
+import type { ReceivedEvent, ReceivedItem, Reconnect } from "../client/index.ts";
 import { nearest } from "../gateway/config/nearest.ts";
 import { parseCursor } from "../wire/cursor.ts";
 import type { Context } from "./context.ts";
@@ -48,10 +48,7 @@ async function sub(
       topics,
       from,
       signal,
-      onReconnect: ({ delayMs, reason }) => {
-        const wait = `next attempt in ${(delayMs / 1_000).toFixed(1)} s`;
-        stderr.write(`sluice: ${printable(reason)}; ${wait}\n`);
-      },
+      onReconnect: (reconnect) => void stderr.write(`sluice: ${printable(told(reconnect))}\n`),
     })) {
       if (item.type !== "event") {
         stderr.write(`${notice(item, context)}\n`);
@@ -67,6 +64,20 @@ async function sub(
   // Whatever is still in the pipe is nobody's wish any more.
   if (interrupted.signal.aborted) process.exit(EXIT.ok);
   return EXIT.ok;
+}
+
+/** What a goodbye means, in words; nothing is lost by any of them. */
+const GOODBYES: Readonly<Record<string, string>> = {
+  pool_draining: "the gateway shuts down",
+  max_age: "the gateway renews the connection",
+  overloaded: "the gateway has no room now",
+  closed_by_operator: "an operator closed the connection",
+  internal_error: "the gateway made a mistake",
+};
+
+function told({ delayMs, reason, closing = "" }: Reconnect): string {
+  const words = Object.hasOwn(GOODBYES, closing) ? `${GOODBYES[closing]} (${closing})` : reason;
+  return `${words}; next attempt in ${(delayMs / 1_000).toFixed(1)} s`;
 }
 
 function line({ id, topic, event, data }: ReceivedEvent): string {

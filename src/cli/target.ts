@@ -3,10 +3,23 @@ import { UsageError } from "./exit.ts";
 
 export const URL_DEFAULT = "http://127.0.0.1:8080";
 
+export const ADMIN_URL_DEFAULT = "http://127.0.0.1:8081";
+
 /** Where `pub` and `sub` find Sluice: `--url`, else `SLUICE_URL`, else the default. */
 export function targetUrl(option: string | undefined, { env }: Context): string {
-  const [name, text] =
-    option === undefined ? ["SLUICE_URL", env["SLUICE_URL"] ?? URL_DEFAULT] : ["--url", option];
+  return option === undefined
+    ? checkUrl("SLUICE_URL", env["SLUICE_URL"] ?? URL_DEFAULT)
+    : checkUrl("--url", option);
+}
+
+/** Where `conns` and `drain` find the admin listener: `--admin-url`, else `SLUICE_ADMIN_URL`, else the default. */
+export function adminUrl(option: string | undefined, { env }: Context): string {
+  return option === undefined
+    ? checkUrl("SLUICE_ADMIN_URL", env["SLUICE_ADMIN_URL"] ?? ADMIN_URL_DEFAULT)
+    : checkUrl("--admin-url", option);
+}
+
+function checkUrl(name: string, text: string): string {
   // The text itself may hold a password, so it is not repeated.
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
     throw new UsageError(`${name} is not a URL such as ${URL_DEFAULT}`);

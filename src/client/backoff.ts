@@ -26,13 +26,16 @@ export function backoffMs(attempt: number, { baseMs, capMs, random }: BackoffOpt
   return random() * bound;
 }
 
-/** `Retry-After` in milliseconds (RFC 9110, 10.2.3: seconds or a date), at most `capMs`; 0 without one. */
-export function retryAfterMs(response: Response, capMs: number): number {
+/** A server that asks for more is not obeyed: nobody would wait. */
+const RETRY_AFTER_MS_MAX = 3_600_000;
+
+/** `Retry-After` in milliseconds (RFC 9110, 10.2.3: seconds or a date), at most an hour; 0 without one. */
+export function retryAfterMs(response: Response): number {
   const value = response.headers.get("retry-after")?.trim() ?? "";
   const waitMs = /^[0-9]{1,9}$/.test(value)
     ? Number(value) * 1_000
     : Date.parse(value) - Date.now();
-  return Number.isFinite(waitMs) ? Math.min(Math.max(waitMs, 0), capMs) : 0;
+  return Number.isFinite(waitMs) ? Math.min(Math.max(waitMs, 0), RETRY_AFTER_MS_MAX) : 0;
 }
 
 /** Statuses after which the same request may succeed. */

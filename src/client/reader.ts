@@ -17,23 +17,28 @@ export class StreamReader {
   retryMs: number | undefined;
   /** The reason of an `event: close`: the stream is about to end. */
   closing: string | undefined;
+  /** `event: heartbeat` so far. */
+  heartbeats = 0;
   /** `stream_invalid`: nothing comes after it. */
   failure: SluiceClientError | undefined;
 
   readonly #topic: string | undefined;
   readonly #frameBytesMax: number;
   readonly #scanner: Scanner;
+  #place: string;
   #items: ReceivedItem[] = [];
 
   constructor({ topic, lastEventId, frameBytesMax }: ReaderOptions) {
     this.#topic = topic;
     this.#frameBytesMax = frameBytesMax;
+    this.#place = lastEventId;
     this.#scanner = createScanner({
       lastEventId,
       lineBytesMax: frameBytesMax,
       eventBytesMax: frameBytesMax,
       onEvent: (event) => this.#take(event),
       onRetry: (retryMs) => (this.retryMs = retryMs),
+      onId: (id) => (this.#place = id),
     });
   }
 
@@ -60,8 +65,13 @@ export class StreamReader {
   #take(scanned: ScannedEvent): void {
     // What follows a close is not to be relied on.
     if (this.closing !== undefined || this.failure !== undefined) return;
+    const isLogEntry = scanned.lastEventId !== this.#place;
+    this.#place = scanned.lastEventId;
     if (scanned.event === "close") {
       this.closing = scanned.data;
+    } else if (scanned.event === "heartbeat" && !isLogEntry) {
+      // The name is not reserved, but what is published under it has an id.
+      this.heartbeats += 1;
     } else if (scanned.event !== "hello") {
       const item = itemOf(scanned, this.#topic);
       if (item === undefined) this.failure = notSluice(scanned.event);

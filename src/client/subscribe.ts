@@ -1,3 +1,4 @@
+import { acknowledge } from "./ack.ts";
 import { Attempt } from "./attempt.ts";
 import { BACKOFF_DEFAULTS, backoffMs, isRetryable, retryAfterMs, sleep } from "./backoff.ts";
 import type { BackoffOptions } from "./backoff.ts";
@@ -10,6 +11,8 @@ import { checkRequest, eventsUrl, topicUrl } from "./url.ts";
 export interface Reconnect {
   readonly delayMs: number;
   readonly reason: string;
+  /** The word of `event: close`, where the server said goodbye: `pool_draining`, `max_age` and the like. */
+  readonly closing?: string;
 }
 
 export interface SubscribeOptions {
@@ -26,8 +29,16 @@ export interface SubscribeOptions {
   readonly stableMs?: number;
   /** For a connection and the head of its answer, in milliseconds. @defaultValue 10,000 */
   readonly connectMs?: number;
+  /** For the first byte behind that head, in milliseconds: some proxies hold an answer back to its end. @defaultValue 10,000 */
+  readonly firstByteMs?: number;
   /** A stream without a byte for so long is dead: 2.5 of the server's heartbeats, in milliseconds. @defaultValue 50,000 */
   readonly idleMs?: number;
+  /**
+   * What tells that a quiet connection lives: a comment, or an event that no iteration yields. With
+   * `"ack"` each is acknowledged by itself, and the server drops a connection whose client does not: also
+   * that of a caller who takes nothing for longer. It goes on at the next event. @defaultValue "comment"
+   */
+  readonly heartbeat?: "comment" | "event" | "ack";
   /**
    * The data of one frame, and any line of it, in bytes as they come. With several topics or a pattern
    * data comes as JSON, which makes six bytes of one at most. @defaultValue 48 MiB
@@ -44,6 +55,10 @@ export interface SubscribeOptions {
  * Yields what is published on `topics`, in order, each event once, until all of them have ended. A lost
  * connection is made again and goes on at exactly the next event; what cannot be delivered is a `gap`.
  * Nothing is read ahead of the caller but what has already arrived.
+ *
+ * A server that drains is told by an ACK that its goodbye has come. One that refuses for want of room is
+ * asked again after the time it states, never earlier, and up to half as long again: all whom it
+ * refused would otherwise come back together.
  *
  * Throws `SluiceClientError` `request_invalid` before anything is sent, `refused` when the server says
  * that trying again is no use, `not_sluice` and `stream_invalid`. Being unable to reach the server is no error: it waits, and tells `onReconnect`.
@@ -75,7 +90,7 @@ export async function* subscribe(
           if (unfinished.size === 0) return;
         }
       } else {
-        waitMs = retryAfterMs(response, backoff.capMs);
+        waitMs = retryAfterMs(response) * (1 + backoff.random() / 2);
         reason = (await refusalOf(response)).message;
       }
     } catch (error) {
@@ -85,13 +100,17 @@ export async function* subscribe(
       connection.close();
     }
     if (isAborted()) return;
-    if (reader.closing !== undefined) reason = `the server said "${reader.closing}"`;
+    const { closing } = reader;
+    if (closing !== undefined) reason = `the server said "${closing}"`;
     // All that the reader has seen has been yielded: a connection fails only between two chunks.
     lastEventId = reader.lastEventId;
     backoff = { ...backoff, baseMs: reader.retryMs ?? backoff.baseMs };
     if (performance.now() - openedAt >= stableMs) attempt = 0;
-    const delayMs = Math.round(waitMs + backoffMs(attempt, backoff));
-    options.onReconnect?.({ delayMs, reason });
+    // A goodbye comes with a delay that the server has spread already. Repeated, it is waited for longer.
+    if (closing !== undefined) waitMs = backoff.baseMs;
+    const isTold = closing !== undefined && attempt === 0;
+    const delayMs = Math.round(waitMs + (isTold ? 0 : backoffMs(attempt, backoff)));
+    options.onReconnect?.({ delayMs, reason, ...(closing !== undefined && { closing }) });
     await sleep(delayMs, signal);
   }
 }
@@ -102,10 +121,14 @@ async function request(
   lastEventId: string,
   connection: Attempt,
 ): Promise<Response> {
-  const { topics, from, headers, connectMs = 10_000, fetch = globalThis.fetch } = options;
+  const { topics, from, headers, heartbeat = "comment", connectMs = 10_000 } = options;
+  const { fetch = globalThis.fetch } = options;
   const [first = ""] = topics;
   const url = isPlain(topics) ? topicUrl(options.url, first) : eventsUrl(options.url, topics);
   if (lastEventId === "" && from !== undefined) url.searchParams.set("last_event_id", from);
+  if (heartbeat !== "comment") url.searchParams.set("heartbeat", heartbeat);
+  // We read 503 and Retry-After; EventSource does not, and would get a 200 that ends.
+  url.searchParams.set("on_overload", "status");
   const response = await connection.within(
     connectMs,
     "answer",
@@ -146,16 +169,26 @@ async function* itemsOf(
   response: Response,
   reader: StreamReader,
   connection: Attempt,
-  { idleMs = 50_000 }: SubscribeOptions,
+  options: SubscribeOptions,
 ): AsyncGenerator<ReceivedItem, void, void> {
+  const { firstByteMs = 10_000, idleMs = 50_000, heartbeat } = options;
   const body = response.body?.getReader();
   if (body === undefined) return;
-  while (true) {
+  let acknowledged = 0;
+  for (let limitMs = firstByteMs; ; limitMs = idleMs) {
     // The watch is on only while we wait: a caller who takes its time is no silent server.
-    const { done, value } = await connection.within(idleMs, "sign of life", body.read());
+    const { done, value } = await connection.within(limitMs, "sign of life", body.read());
     if (done) return;
-    yield* reader.push(value);
+    const items = reader.push(value);
+    if (heartbeat === "ack" && reader.heartbeats > acknowledged) {
+      acknowledged = reader.heartbeats;
+      // Not awaited: what has come is not held back by it.
+      void acknowledge(response, options);
+    }
+    yield* items;
     if (reader.failure !== undefined) throw reader.failure;
+    // While the stream is open: its end would be the answer to a goodbye as well.
+    if (reader.closing === "pool_draining") await acknowledge(response, options);
     if (reader.closing !== undefined) return;
   }
 }

@@ -53,6 +53,11 @@ function endpoint(base: string | URL, path: string): URL {
   return url;
 }
 
+/** Where a connection is acknowledged. */
+export function ackUrl(base: string | URL, id: string): URL {
+  return endpoint(base, `connections/${encodeURIComponent(id)}/ack`);
+}
+
 /** Where one topic is. Its slashes separate segments and stay. */
 export function topicUrl(base: string | URL, topic: string): URL {
   return endpoint(base, `topics/${topic.split("/").map(encodeURIComponent).join("/")}`);

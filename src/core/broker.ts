@@ -1,7 +1,7 @@
 import type { Cursor } from "../wire/cursor.ts";
 import type { Publication } from "./publication.ts";
 import type { Selection } from "./selection.ts";
-import type { TopicSettingsInput } from "./settings.ts";
+import type { Lane, TopicSettingsInput } from "./settings.ts";
 
 /**
  * The port that every broker implements. The broker owns the log: it orders, keeps and reads;
@@ -125,4 +125,10 @@ export interface ReadResult {
   readonly trimmed: readonly TrimmedTopic[];
   /** All of the selection's topics have ended; the sequence number of the last end. Never with a pattern. */
   readonly endedAt: number | undefined;
+  /**
+   * The lowest lane of the selection's topics, as publications would carry it now: of names without a
+   * record by the rules of the configuration, `normal` where nothing matches. Only when it is served,
+   * never what, may depend on it.
+   */
+  readonly lane: Lane;
 }

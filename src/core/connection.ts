@@ -6,7 +6,9 @@ import type { DisconnectReason } from "./disconnect.ts";
  *
  * The contract, in prose:
  * - `write` takes whole frames and never refuses; it is called at most once for one batch, and what it
- *   could not hand to the kernel at once counts in `pendingBytes` until it has left.
+ *   could not hand to the kernel at once counts in `pendingBytes` until it has left. It returns whether
+ *   anything is pending right after it, so that nobody needs to ask a connection that has nothing.
+ *   True is no sign of a slow peer: on TLS it is so after every write, and over a moment later.
  * - `pendingBytes` is honest: zero means that nothing of earlier writes waits in this process. What
  *   `write()` of a socket returns is not enough: on TLS and HTTP/2 it says false on a healthy peer,
  *   and with a large high-water mark it says true on a full one (measured).
@@ -14,7 +16,8 @@ import type { DisconnectReason } from "./disconnect.ts";
  *   if the connection ends first, only `onClosed` is called.
  * - `onClosed` is called exactly once, whoever ended it, and nothing is called after it.
  * - `end` writes the last frames, if any, finishes the response cleanly and closes it when they have
- *   left. `abort` closes it now, whatever is pending. Neither throws.
+ *   left; until then they count in `pendingBytes`. `abort` closes it now, whatever is pending. Neither
+ *   throws.
  */
 export interface Connection {
   /** At least 128 random bits; whoever knows it may act for this connection. */
@@ -24,7 +27,12 @@ export interface Connection {
   readonly bytesWritten: number;
   /** Who is at the other end, as `ip:port`, `[ip]:port`, or a word; for people and for the kernel's tables. */
   readonly peer: string;
-  write(batch: Batch): void;
+  /**
+   * The reader is in this process. It cannot vanish, and may take as long as it likes for an event: it
+   * has no stall deadline and no maximum age.
+   */
+  readonly isLocal: boolean;
+  write(batch: Batch): boolean;
   wakeWhenDrained(): void;
   end(reason: DisconnectReason, last?: Batch): void;
   abort(reason: DisconnectReason): void;

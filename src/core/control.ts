@@ -8,6 +8,7 @@ export const GAP_REASONS = {
   trimmed: "Events after the cursor are no longer retained",
   future: "The cursor is beyond the newest event",
   conflated: "Older events of a key were skipped because a newer one follows",
+  dropped: "The oldest events were left out because the reader fell behind",
 } as const;
 
 export type GapReason = keyof typeof GAP_REASONS;
@@ -45,3 +46,6 @@ export function retryFrame(retryMs: number): Uint8Array {
 }
 
 export const HEARTBEAT_FRAME = encodeComment("heartbeat");
+
+/** For clients that cannot see comments. It has data, or EventSource would not dispatch it (WHATWG 9.2.6), and no id (law 1). */
+export const HEARTBEAT_EVENT_FRAME = encodeEvent({ event: "heartbeat", data: "" });

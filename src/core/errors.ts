@@ -183,7 +183,7 @@ export const ERRORS = {
     status: 408,
     isRetryable: true,
     title: "The request took too long to arrive",
-    hint: "Send headers within 10 s and the whole body within 30 s",
+    hint: "Send the headers within 10 s, and the body at 32 KiB in each 10 s at least",
   },
   expectation_failed: {
     status: 417,

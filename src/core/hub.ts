@@ -58,6 +58,10 @@ export class Hub {
   readonly broker: Broker;
   readonly metrics = new Metrics();
   readonly eventBytesMax: number;
+  /** No connection is idle for longer, in milliseconds. */
+  readonly heartbeatMs: number;
+  /** While it says true no connection is told to go because of its age: nothing sends clients back while they would be refused. */
+  pauseRotation: () => boolean = () => false;
 
   readonly #runtime: Runtime;
   readonly #flush: FlushScheduler;
@@ -77,7 +81,10 @@ export class Hub {
     const slices = { ...SLICE_DEFAULTS, ...options.slices };
     const heartbeat = { ...HEARTBEAT_DEFAULTS, ...options.heartbeat };
     this.#flush = new FlushScheduler(options.runtime, slices, this.metrics);
-    this.#heartbeat = new Heartbeat(heartbeat, options.runtime, this.metrics);
+    this.heartbeatMs = heartbeat.heartbeatMs;
+    this.#heartbeat = new Heartbeat(heartbeat, options.runtime, this.metrics, () =>
+      this.pauseRotation(),
+    );
     this.#tidyLater();
   }
 
@@ -166,6 +173,7 @@ export class Hub {
   measure(): void {
     let routes = 0;
     for (const { hub } of this.#tenants.values()) routes += hub.routesNow;
+    this.#heartbeat.pending.refresh();
     this.metrics.plain.sluice_tenants = this.#tenants.size;
     this.metrics.plain.sluice_routes = routes;
   }

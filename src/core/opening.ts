@@ -7,8 +7,7 @@ import { SluiceError } from "./errors.ts";
 import { gapOf, markTold } from "./replay.ts";
 import { placeOf } from "./start.ts";
 import type { Start } from "./start.ts";
-import { Subscriber } from "./subscriber.ts";
-import type { Greeting, SubscriberOptions } from "./subscriber.ts";
+import type { Greeting, Subscriber, SubscriberOptions } from "./subscriber.ts";
 import type { TenantHub } from "./tenant-hub.ts";
 
 /** How long the broker's first answer may take before a subscription is refused. */
@@ -41,11 +40,10 @@ export async function openSubscription(
   runtime: Runtime,
   options: SubscriberOptions & { readonly start: Start },
 ): Promise<Opening> {
-  const subscriber = new Subscriber(tenant, options);
-  tenant.add(subscriber);
+  const subscriber = tenant.add(options);
   const deadline = runtime.now() + OPEN_DEADLINE_MS;
   const read = (from: ReadFrom): Promise<ReadResult> =>
-    readPatiently(tenant, broker, runtime, options, from, deadline);
+    readPatiently(tenant, broker, runtime, subscriber, from, deadline);
   try {
     for (;;) {
       const { epoch } = tenant;
@@ -99,7 +97,7 @@ async function readPatiently(
   tenant: TenantHub,
   broker: Broker,
   runtime: Runtime,
-  options: SubscriberOptions,
+  subscriber: Subscriber,
   from: ReadFrom,
   deadline: number,
 ): Promise<ReadResult> {
@@ -107,9 +105,9 @@ async function readPatiently(
     try {
       return await broker.read({
         tenant: tenant.name,
-        selection: options.selection,
+        selection: subscriber.selection,
         from,
-        upTo: tenant.frozenTo,
+        upTo: subscriber.readTo,
         bytesMax: BATCH_BYTES_MAX,
       });
     } catch (error) {

@@ -28,7 +28,7 @@ export class Publication {
   readonly topic: string;
   readonly kind: PublicationKind;
   readonly key: string | undefined;
-  /** When it was accepted, in wall-clock milliseconds. */
+  /** When it was accepted, on the clock that its log judges ages by: of the memory broker the monotonic one. */
   readonly at: number;
   readonly settings: TopicSettings;
   /** A newer retained event of the same topic and key follows. */

@@ -6,29 +6,28 @@ import type { Slice } from "./slice.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Reads of one tenant under way at once: it bounds the memory of results, and 64 batches fill one turn. */
+/** Reads of one lane of a tenant under way at once: it bounds the memory of results, and 64 batches fill one turn. */
 const READS_MAX = 64;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
 /** The tenant whose subscribers these are. */
-export interface ReadQueueHome {
+export interface ReadQueueTenant {
   readonly name: string;
   readonly epoch: string;
-  readonly frozenTo: number;
-  readonly metrics: Metrics;
 }
 
 export interface ReadQueueOptions {
   readonly broker: Broker;
   readonly runtime: Runtime;
-  readonly tenant: ReadQueueHome;
+  readonly tenant: ReadQueueTenant;
+  readonly metrics: Metrics;
   /** Somebody is ready again. */
   onReady(): void;
 }
 
 /**
- * The subscribers of one tenant that replay or lag, in turn: one batch each, then the next. A read
+ * The subscribers of one lane that replay or lag, in turn: one batch each, then the next. A read
  * may be late; while it is under way its subscriber waits and nobody else does.
  */
 export class ReadQueue {
@@ -85,17 +84,16 @@ export class ReadQueue {
   }
 
   #read(subscriber: Subscriber): void {
-    const { broker, tenant } = this.#options;
+    const { broker, tenant, metrics } = this.#options;
     const { epoch } = tenant;
     this.#readsNow += 1;
-    tenant.metrics.plain.sluice_log_reads_total += 1;
+    metrics.plain.sluice_log_reads_total += 1;
     broker
       .read({
         tenant: tenant.name,
         selection: subscriber.selection,
         from: subscriber.from,
-        // Not beyond what was frozen: the next window then begins exactly where the reader stands.
-        upTo: tenant.frozenTo,
+        upTo: subscriber.readTo,
         bytesMax: BATCH_BYTES_MAX,
       })
       .then(
@@ -121,7 +119,7 @@ export class ReadQueue {
   #onFailure(subscriber: Subscriber): void {
     this.#readsNow -= 1;
     subscriber.isQueued = false;
-    this.#options.tenant.metrics.plain.sluice_log_read_errors_total += 1;
+    this.#options.metrics.plain.sluice_log_read_errors_total += 1;
     if (subscriber.state === "reading") this.#retry(subscriber);
   }
 

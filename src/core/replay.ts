@@ -1,4 +1,5 @@
 import { formatCursor } from "../wire/cursor.ts";
+import { BATCH_BYTES_MAX } from "./batch.ts";
 import { TRIMMED_MAX } from "./broker.ts";
 import type { ReadResult } from "./broker.ts";
 import { gapFrame } from "./control.ts";
@@ -6,6 +7,18 @@ import type { Gap, GapReason } from "./control.ts";
 import type { Publication } from "./publication.ts";
 
 const TOPICS_NAMED_MAX = 16;
+/**
+ * A reader that skips the oldest reads so many batches in a row at most without being written one:
+ * where more is published than can be read, it would never get anything.
+ */
+const SKIPPED_READS_MAX = 256;
+
+/** What was left out for a reader and not told it yet: the events of `topics` in (`from`, `to`]. */
+export interface Dropped {
+  readonly from: number;
+  to: number;
+  readonly topics: Set<string>;
+}
 
 /** The part of a subscriber that decides what a read of the log means for it. */
 interface Reader {
@@ -14,6 +27,11 @@ interface Reader {
   toldFloor: number;
   /** Up to where a gap of a single topic was told. Only while it reads. */
   toldFloors: Map<string, number> | undefined;
+  /** It fell behind while live: of topics with the policy `drop-oldest` it gets what is left at the end. */
+  skipsOldest: boolean;
+  dropped: Dropped | undefined;
+  /** Reads in a row that brought it nothing because all was skipped. */
+  skippedReads: number;
 }
 
 /**
@@ -71,8 +89,11 @@ export interface ComposedRead {
 /**
  * Turns a read into what is written: gaps first, then the publications that this reader still needs.
  * From the first replay or lagging read on, a conflated event is skipped if a newer one of its key follows.
+ * While a lagging reader has more to read than this, up to `frozenTo`, events of topics that drop the
+ * oldest are skipped. They are told before anything else is written, so that a client that is cut off
+ * meanwhile comes back with a place before them.
  */
-export function composeRead(reader: Reader, result: ReadResult): ComposedRead {
+export function composeRead(reader: Reader, result: ReadResult, frozenTo: number): ComposedRead {
   const gaps: Gap[] = [];
   const gap = gapOf(reader, result);
   if (gap !== undefined) gaps.push(gap);
@@ -80,22 +101,67 @@ export function composeRead(reader: Reader, result: ReadResult): ComposedRead {
   reader.lost = undefined;
   markTold(reader, result);
 
-  const skipped = result.publications.filter(isConflatedAway);
-  const lastSkipped = skipped.at(-1);
-  if (lastSkipped === undefined) {
-    return { frames: gaps.map(gapFrame), publications: result.publications, gaps };
+  const isSkipping = hasMoreToSkip(reader, result, frozenTo);
+  if (isSkipping) skip(reader, result);
+  const wanted = isSkipping
+    ? result.publications.filter((publication) => !isDroppable(publication))
+    : result.publications;
+  const conflated = wanted.filter(isConflatedAway);
+  const publications =
+    conflated.length === 0 ? wanted : wanted.filter((publication) => !isConflatedAway(publication));
+  const lastConflated = conflated.at(-1);
+  if (lastConflated !== undefined) {
+    gaps.push({
+      reason: "conflated",
+      from: formatCursor(result.epoch, result.after),
+      to: formatCursor(result.epoch, lastConflated.seq),
+      ...named(new Set(conflated.map(({ topic }) => topic))),
+    });
   }
-  const topics = [...new Set(skipped.map(({ topic }) => topic))];
-  gaps.push({
-    reason: "conflated",
-    from: formatCursor(result.epoch, result.after),
-    to: formatCursor(result.epoch, lastSkipped.seq),
-    ...(topics.length <= TOPICS_NAMED_MAX ? { topics } : {}),
-  });
-  const publications = result.publications.filter((publication) => !isConflatedAway(publication));
+  reader.skippedReads = publications.length > 0 ? 0 : reader.skippedReads + 1;
+  const { dropped } = reader;
+  const isSilent = isSkipping && gaps.length === 0 && publications.length === 0;
+  if (dropped !== undefined && !isSilent) {
+    reader.dropped = undefined;
+    gaps.unshift({
+      reason: "dropped",
+      from: formatCursor(result.epoch, dropped.from),
+      to: formatCursor(result.epoch, dropped.to),
+      ...named(dropped.topics),
+    });
+  }
   return { frames: gaps.map(gapFrame), publications, gaps };
+}
+
+/** A read that is not full has reached the end, as it was when it began. */
+function hasMoreToSkip(reader: Reader, result: ReadResult, frozenTo: number): boolean {
+  if (!reader.skipsOldest || result.through >= frozenTo) return false;
+  if (reader.skippedReads >= SKIPPED_READS_MAX) return false;
+  let bytes = 0;
+  for (const publication of result.publications) bytes += publication.bytes;
+  return bytes >= BATCH_BYTES_MAX;
+}
+
+function skip(reader: Reader, result: ReadResult): void {
+  for (const publication of result.publications) {
+    if (!isDroppable(publication)) continue;
+    reader.dropped ??= { from: result.after, to: 0, topics: new Set() };
+    reader.dropped.to = publication.seq;
+    // One more than are named says that they are too many.
+    if (reader.dropped.topics.size <= TOPICS_NAMED_MAX)
+      reader.dropped.topics.add(publication.topic);
+  }
+}
+
+/** How a topic ended is never left out (law 14). */
+function isDroppable(publication: Publication): boolean {
+  return publication.settings.policy === "drop-oldest" && publication.kind === "event";
 }
 
 function isConflatedAway(publication: Publication): boolean {
   return publication.isSuperseded && publication.settings.policy === "conflate";
+}
+
+function named(topics: ReadonlySet<string>): { topics?: readonly string[] } {
+  return topics.size <= TOPICS_NAMED_MAX ? { topics: [...topics] } : {};
 }

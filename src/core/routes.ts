@@ -22,7 +22,8 @@ export class Route {
   audiences: readonly Audience[] = [this.direct];
   /** Publications of the window that is being served; empty between windows. */
   window: Publication[] = [];
-  lane: Lane = "normal";
+  /** Of the topic, as its newest event told; unknown until there was one. */
+  lane: Lane | undefined = undefined;
 
   constructor(topic: string) {
     this.topic = topic;
@@ -37,7 +38,7 @@ export class Route {
 /** Topics that nobody named and that were matched against the patterns, kept to not match them again. */
 export const SEEN_MAX = 10_000;
 
-/** Who follows what, for one tenant. Patterns cost memory by pattern and topic, not by subscriber. */
+/** Who follows what, in one lane of a tenant. Patterns cost memory by pattern and topic, not by subscriber. */
 export class Routes {
   readonly #routes = new Map<string, Route>();
   readonly #patterns = new Map<string, Audience>();
@@ -49,11 +50,9 @@ export class Routes {
     return this.#routes.size;
   }
 
-  /** How many topics somebody follows, as far as they were seen. Walks them. */
-  get followedNow(): number {
-    let count = 0;
-    for (const route of this.#routes.values()) if (!route.isEmpty) count += 1;
-    return count;
+  /** The topics that somebody follows, as far as they were seen. */
+  *followed(): Generator<string> {
+    for (const route of this.#routes.values()) if (!route.isEmpty) yield route.topic;
   }
 
   add(subscriber: Subscriber): void {

@@ -4,8 +4,12 @@ export const LANES = ["high", "normal", "bulk"] as const;
 /** Priority class of a topic: which subscribers are written first, never the order within a connection. */
 export type Lane = (typeof LANES)[number];
 
-export const POLICIES = ["disconnect", "conflate"] as const;
-/** What happens to readers that fall behind on a topic. */
+export const POLICIES = ["disconnect", "drop-oldest", "conflate"] as const;
+/**
+ * What happens to readers that fall behind on a topic. `disconnect`: they get everything that is
+ * retained, however late; only one that takes nothing is cut off. `drop-oldest`: once they read on,
+ * they get what is newest, behind a gap. `conflate`: of each key they get the newest, behind a gap.
+ */
 export type Policy = (typeof POLICIES)[number];
 
 /** All three limits hold at once: an event is trimmed as soon as it exceeds one of them. */

@@ -9,10 +9,12 @@ import { DISCONNECTS, isEviction } from "./disconnect.ts";
 import type { DisconnectReason } from "./disconnect.ts";
 import type { Group } from "./group.ts";
 import type { Metrics } from "./metrics.ts";
+import type { PendingBytes, Waiter } from "./pending.ts";
 import type { WireForm } from "./publication.ts";
 import { composeRead } from "./replay.ts";
-import type { ComposedRead } from "./replay.ts";
+import type { ComposedRead, Dropped } from "./replay.ts";
 import type { Selection } from "./selection.ts";
+import type { Lane } from "./settings.ts";
 
 export const SUBSCRIBER_STATES = ["reading", "live", "draining", "closed"] as const;
 
@@ -30,10 +32,15 @@ const MOVES: Record<SubscriberState, readonly SubscriberState[]> = {
   closed: [],
 };
 
-/** What a subscriber asks of its tenant's part of the hub. */
+/** What a subscriber asks of the lane in which it rides. */
 export interface SubscriberHome {
+  /** The tenant's name. */
+  readonly name: string;
+  /** The newest event of the tenant that this process knows of. */
+  readonly head: number;
   readonly epoch: string;
   readonly metrics: Metrics;
+  readonly lane: Lane;
   /** Up to here everything was frozen into a window: whoever has read it may go live. */
   readonly frozenTo: number;
   /** Up to here every live subscriber has received everything. */
@@ -46,6 +53,8 @@ export interface SubscriberHome {
   attached(subscriber: Subscriber): void;
   /** It is gone. Its connection ended with `reason`; without one it never had any. */
   remove(subscriber: Subscriber, reason?: DisconnectReason): void;
+  /** Lets it ride in another lane from now on, which is its home then. */
+  move(subscriber: Subscriber, lane: Lane): SubscriberHome;
 }
 
 /** How a quiet connection is kept alive; see docs/protocol.md, 6.7. */
@@ -68,7 +77,7 @@ export interface Greeting {
 }
 
 /** One client's reading state. It survives neither its connection nor the process: the cursor does. */
-export class Subscriber implements ConnectionOwner {
+export class Subscriber implements ConnectionOwner, Waiter {
   // What a delivery touches comes first and together: with thousands of subscribers each line of
   // memory is a cache miss. For the same reason times are whole milliseconds, which need no box.
   state: SubscriberState = "reading";
@@ -79,12 +88,14 @@ export class Subscriber implements ConnectionOwner {
   group: Group | undefined = undefined;
   readonly form: WireForm;
   #connection: Connection | undefined;
-  readonly #home: SubscriberHome;
+  #home: SubscriberHome;
   /** When bytes were last written, in whole monotonic milliseconds. */
   wroteAt: number;
   /** The last id that the client was sent, and when. */
   idSent = 0;
   idSentAt: number;
+  /** What was appended up to here before it rode in its lane was not kept for it there: it reads that. */
+  joinedTo = 0;
 
   /** Events written to it. */
   events = 0;
@@ -98,13 +109,21 @@ export class Subscriber implements ConnectionOwner {
   hasAcked = false;
   /** Why goodbye was said, once it was. */
   farewell: DisconnectReason | undefined = undefined;
+  /** The last frame was written, or the connection taken away: nothing more is asked of it. */
+  #isEnding = false;
   /** Reconnect delay that this client was told at the start, in milliseconds. */
   retryMs = 0;
-  /** Its spoke of the heartbeat's wheel. */
+  /** Since when `isAckAwaited`, of a heartbeat. */
+  ackAwaitedSince = 0;
+  /** Its spoke of the heartbeat's wheel, and how old its connection becomes, in milliseconds; the wheel's to set. */
   phase = 0;
-  /** Since when nothing has left of what is pending; 0 while nothing is awaited. */
+  ageMsMax = Infinity;
+  /** Where its pending bytes are counted; the wheel's to set. The three below are the account's. */
+  pending: PendingBytes | undefined = undefined;
+  pendingSeen = 0;
+  waitsSinceLook = 0;
   stalledSince = 0;
-  #pendingSeen = 0;
+  #isWakeAsked = false;
   /** In the queue of those that want to read the log, or reading. */
   isQueued = false;
   /** Set when the place was lost as a whole: the next read starts at the oldest event, behind a gap. */
@@ -112,6 +131,10 @@ export class Subscriber implements ConnectionOwner {
   /** Floors up to here were told as gaps, of all its topics and of single ones. */
   toldFloor = 0;
   toldFloors: Map<string, number> | undefined = undefined;
+  /** It fell behind while live: of topics with the policy `drop-oldest` it gets what is left at the end. */
+  skipsOldest = false;
+  dropped: Dropped | undefined = undefined;
+  skippedReads = 0;
 
   constructor(home: SubscriberHome, options: SubscriberOptions) {
     this.#home = home;
@@ -129,23 +152,36 @@ export class Subscriber implements ConnectionOwner {
     return this.#connection;
   }
 
+  get tenant(): string {
+    return this.#home.name;
+  }
+
+  /** How far it is behind its tenant's newest event, in sequence numbers; 0 when it has everything. */
+  get lag(): number {
+    return Math.max(0, this.#home.head - this.settledTo);
+  }
+
   /** Where its next read of the log begins. */
   get from(): ReadFrom {
     return this.lost === undefined ? this.cursor : "earliest";
   }
 
+  /**
+   * How far it reads. Not beyond what was frozen, so that the next window begins exactly where it
+   * stands; but what was appended before its routes existed is in no window.
+   */
+  get readTo(): number {
+    return Math.max(this.#home.frozenTo, this.joinedTo);
+  }
+
+  /** The lane in which it rides: the lowest of its topics', as far as it is known. */
+  get lane(): Lane {
+    return this.#home.lane;
+  }
+
   /** Everything of its topics up to here was delivered. */
   get settledTo(): number {
     return this.state === "live" ? Math.max(this.cursor, this.#home.settledTo) : this.cursor;
-  }
-
-  /** True when nothing of what is pending has left for `stallMs`. Ask it now and then: it looks for progress. */
-  isStalled(now: number, stallMs: number): boolean {
-    if (this.stalledSince === 0 || this.#connection === undefined) return false;
-    const pending = this.#connection.pendingBytes;
-    if (pending < this.#pendingSeen) this.stalledSince = now;
-    this.#pendingSeen = pending;
-    return now - this.stalledSince >= stallMs;
   }
 
   /** True while bytes of earlier writes have not left. */
@@ -180,7 +216,7 @@ export class Subscriber implements ConnectionOwner {
     }
     this.#write(batchOf(publications, this.form, prelude), this.#home.now());
     this.#sentId(place);
-    this.#advance(result);
+    this.#advance({ ...result, publications });
   }
 
   /** What a read of the log brought. Called while `reading`, with nothing pending. */
@@ -193,7 +229,7 @@ export class Subscriber implements ConnectionOwner {
       this.#write(batchOf(publications, this.form, prelude), this.#home.now());
     }
     if (isGap) this.#sentId(placeOf(result));
-    this.#advance(result);
+    this.#advance({ ...result, publications });
   }
 
   /**
@@ -222,7 +258,7 @@ export class Subscriber implements ConnectionOwner {
     this.idSent = group.last;
     this.idSentAt = now;
     this.wroteAt = now;
-    connection.write(batch);
+    if (connection.write(batch)) this.pending?.begin(this, now);
     // Whether all its topics have ended is for the log to say; this is rare.
     if (group.hasEnd && this.state === "live") this.fallBack(from);
     return batch.frames.length;
@@ -233,7 +269,9 @@ export class Subscriber implements ConnectionOwner {
     if (this.state !== "live") return;
     this.cursor = Math.max(this.cursor, settledTo);
     this.#move("reading");
-    if (this.isPending) this.#home.metrics.plain.sluice_lagged_total += 1;
+    this.skipsOldest = this.isPending;
+    this.skippedReads = 0;
+    if (this.skipsOldest) this.#home.metrics.plain.sluice_lagged_total += 1;
     this.#readOn();
   }
 
@@ -243,7 +281,10 @@ export class Subscriber implements ConnectionOwner {
     this.lost = "epoch";
     this.toldFloor = 0;
     this.toldFloors = undefined;
+    this.skipsOldest = false;
+    this.dropped = undefined;
     this.cursor = 0;
+    this.joinedTo = 0;
     if (this.state === "live") this.#move("reading");
     this.#readOn();
   }
@@ -253,8 +294,31 @@ export class Subscriber implements ConnectionOwner {
     if (this.#connection === undefined || this.isPending) return false;
     if (this.state !== "live" && this.state !== "reading") return false;
     this.wroteAt = now;
-    this.#connection.write(batch);
+    if (this.#connection.write(batch)) this.pending?.begin(this, now);
     return true;
+  }
+
+  /** Writes a heartbeat; false if bytes are pending. In the mode `ack` it awaits its acknowledgement then. */
+  beat(batch: Batch, now: number): boolean {
+    if (!this.writeControl(batch, now)) return false;
+    if (this.heartbeat === "ack") {
+      this.isAckAwaited = true;
+      this.ackAwaitedSince = now;
+    }
+    return true;
+  }
+
+  /** The client has not acknowledged a heartbeat for `ms`, although it promised to. */
+  hasMissedAck(now: number, ms: number): boolean {
+    return this.isAckAwaited && this.state !== "draining" && now - this.ackAwaitedSince >= ms;
+  }
+
+  /** The process stood still for `ms`: no deadline of its client may be judged by that time. */
+  postpone(ms: number, now: number): void {
+    if (this.stalledSince !== 0) this.stalledSince = Math.min(now, this.stalledSince + ms);
+    this.ackAwaitedSince = Math.min(now, this.ackAwaitedSince + ms);
+    if (this.state === "draining") this.wroteAt = Math.min(now, this.wroteAt + ms);
+    this.ageMsMax += ms;
   }
 
   /** Tells a quiet client how far it has come, so that it never ages into a false gap. */
@@ -289,9 +353,11 @@ export class Subscriber implements ConnectionOwner {
 
   /** Ends the response cleanly, behind a goodbye that was said. */
   finish(): void {
-    if (this.state !== "draining" || this.farewell === undefined) return;
+    if (this.state !== "draining" || this.farewell === undefined || this.#isEnding) return;
+    this.#isEnding = true;
     this.wroteAt = this.#home.now();
     this.#connection?.end(this.farewell);
+    this.#waitForEnd();
   }
 
   /**
@@ -309,9 +375,9 @@ export class Subscriber implements ConnectionOwner {
 
   /** After goodbye: a comment, so that a client that has gone behind a proxy which hides it is noticed. */
   probe(batch: Batch): void {
-    if (this.state !== "draining" || this.farewell === undefined || this.isPending) return;
+    if (this.state !== "draining" || this.#isEnding || this.isPending) return;
     this.wroteAt = this.#home.now();
-    this.#connection?.write(batch);
+    if (this.#connection?.write(batch) === true) this.pending?.begin(this, this.wroteAt);
   }
 
   /**
@@ -324,10 +390,15 @@ export class Subscriber implements ConnectionOwner {
     const connection = this.#connection;
     if (connection === undefined) return this.abandon();
     this.#move("draining");
+    this.#isEnding = true;
     this.wroteAt = this.#home.now();
-    if (!DISCONNECTS[reason].isAnnounced) return connection.end(reason);
-    const frames = retryMs === undefined ? [] : [retryFrame(retryMs)];
-    connection.end(reason, controlBatch(...frames, closeFrame(reason)));
+    if (DISCONNECTS[reason].isAnnounced) {
+      const frames = retryMs === undefined ? [] : [retryFrame(retryMs)];
+      connection.end(reason, controlBatch(...frames, closeFrame(reason)));
+    } else {
+      connection.end(reason);
+    }
+    this.#waitForEnd();
   }
 
   /** Takes the connection away now, whatever is pending: the client is gone, stuck, or misbehaves. */
@@ -336,6 +407,8 @@ export class Subscriber implements ConnectionOwner {
     const connection = this.#connection;
     if (connection === undefined) return this.abandon();
     if (this.state !== "draining") this.#move("draining");
+    this.#isEnding = true;
+    this.pending?.settle(this);
     connection.abort(reason);
   }
 
@@ -347,13 +420,16 @@ export class Subscriber implements ConnectionOwner {
   }
 
   onDrained(): void {
-    this.stalledSince = 0;
+    this.#isWakeAsked = false;
+    this.pending?.settle(this);
     if (this.state === "reading") this.#home.enqueue(this);
   }
 
   onClosed(reason: DisconnectReason): void {
     if (this.state === "closed") return;
     this.#move("closed");
+    this.isAckAwaited = false;
+    this.pending?.settle(this);
     this.group = undefined;
     // Whoever goes after goodbye was said goes because of it.
     const why = this.farewell !== undefined && !isEviction(reason) ? this.farewell : reason;
@@ -363,7 +439,7 @@ export class Subscriber implements ConnectionOwner {
   }
 
   #compose(result: ReadResult): ComposedRead {
-    const composed = composeRead(this, result);
+    const composed = composeRead(this, result, this.readTo);
     for (const { reason } of composed.gaps) this.#home.metrics.add("sluice_gaps_total", reason);
     return composed;
   }
@@ -373,8 +449,11 @@ export class Subscriber implements ConnectionOwner {
     this.cursor = Math.max(result.through, placeOf(result));
     const last = result.publications.at(-1);
     if (last !== undefined) this.#sentId(last.seq);
+    if (result.lane !== this.lane && this.state === "reading") {
+      this.#home = this.#home.move(this, result.lane);
+    }
     if (result.endedAt !== undefined && this.cursor >= result.endedAt) this.end("topic_ended");
-    else if (this.cursor >= this.#home.frozenTo && this.state === "reading") {
+    else if (this.cursor >= this.readTo && this.state === "reading") {
       this.toldFloors = undefined;
       this.#move("live");
     } else this.#readOn();
@@ -383,10 +462,15 @@ export class Subscriber implements ConnectionOwner {
   #readOn(): void {
     if (this.state !== "reading" || this.#connection === undefined) return;
     if (!this.isPending) return this.#home.enqueue(this);
-    if (this.stalledSince !== 0) return;
-    this.stalledSince = this.#home.now();
-    this.#pendingSeen = this.#connection.pendingBytes;
+    if (this.#isWakeAsked) return;
+    this.#isWakeAsked = true;
     this.#connection.wakeWhenDrained();
+  }
+
+  /** Whoever does not take the last frames either is found by the stall deadline. */
+  #waitForEnd(): void {
+    if (this.state === "draining" && this.pendingSeen === 0)
+      this.pending?.begin(this, this.wroteAt);
   }
 
   #sentId(seq: number): void {
@@ -401,12 +485,14 @@ export class Subscriber implements ConnectionOwner {
     plain.sluice_delivery_bytes_total += batch.frames.length;
     this.events += batch.count;
     this.wroteAt = now;
-    this.#connection?.write(batch);
+    if (this.#connection?.write(batch) === true) this.pending?.begin(this, now);
   }
 
   #move(to: SubscriberState): void {
     assert(MOVES[this.state].includes(to), `no move from ${this.state} to ${to}`);
     this.#home.metrics.add("sluice_subscribers", this.state, -1);
+    // While live the cursor is that of its own topics; how far it came must still be known afterwards.
+    if (this.state === "live" && to !== "reading") this.cursor = this.settledTo;
     this.state = to;
     if (to !== "closed") this.#home.metrics.add("sluice_subscribers", to);
   }

@@ -1,24 +1,17 @@
 import { assert } from "../internal/assert.ts";
 import type { Runtime } from "../internal/clock.ts";
-import { Ring } from "../internal/ring.ts";
-import { BATCH_BYTES_MAX } from "./batch.ts";
 import type { Attachment, Broker, Tail } from "./broker.ts";
 import type { DisconnectReason } from "./disconnect.ts";
 import type { Heartbeat } from "./heartbeat.ts";
+import { LaneHub } from "./lane-hub.ts";
+import type { LaneTenant } from "./lane-hub.ts";
+import { isBelow, nextLane } from "./lanes.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Publication } from "./publication.ts";
-import { ReadQueue } from "./read-queue.ts";
-import { Routes } from "./routes.ts";
-import type { Route } from "./routes.ts";
+import type { Lane } from "./settings.ts";
 import type { Slice } from "./slice.ts";
-import type { Subscriber, SubscriberHome } from "./subscriber.ts";
-import { Window } from "./window.ts";
-
-/**
- * Publications that wait for a window, in bytes of frames, at most. Beyond it appending outruns the
- * flush: the wait is given up and the subscribers read the log, which is the queue that is bounded.
- */
-export const PENDING_BYTES_MAX = 8 * 1024 * 1024;
+import { Subscriber } from "./subscriber.ts";
+import type { SubscriberOptions } from "./subscriber.ts";
 
 export interface TenantHubOptions {
   readonly name: string;
@@ -34,51 +27,34 @@ export interface TenantHubOptions {
   onEnded(subscriber: Subscriber, reason: DisconnectReason): void;
 }
 
-/** One tenant's part of the hub: who follows what, the window being served, and who reads the log. */
-export class TenantHub implements Tail, SubscriberHome {
+/** One tenant's part of the hub: its place in the log's tail, its subscribers, and the lanes in which they ride. */
+export class TenantHub implements Tail, LaneTenant {
   readonly name: string;
-  readonly metrics: Metrics;
   readonly subscribers = new Set<Subscriber>();
   epoch = "";
-  frozenTo = 0;
+  seenTo = 0;
   /** Bytes that it may still write in its turn; the flush scheduler keeps it. */
   allowance = 0;
 
   readonly #options: TenantHubOptions;
-  readonly #routes = new Routes();
-  readonly #reads: ReadQueue;
-  /** Appended, not yet in a window. */
-  #pending = new Ring<Publication>();
-  #pendingBytes = 0;
-  #seenTo = 0;
-  #window: Window | undefined;
-  #turns = 0;
-  /** A window has outlasted a slice since somebody was last let read. */
-  #isReadDue = false;
+  /** In order of priority. A lane is made when the first subscriber rides in it. */
+  #lanes: readonly LaneHub[] = [];
   #attachment: Attachment | undefined;
 
   constructor(options: TenantHubOptions) {
     this.name = options.name;
-    this.metrics = options.metrics;
     this.#options = options;
-    this.#reads = new ReadQueue({
-      broker: options.broker,
-      runtime: options.runtime,
-      tenant: this,
-      onReady: () => options.schedule(this),
-    });
-  }
-
-  get settledTo(): number {
-    return this.#window?.from ?? this.frozenTo;
   }
 
   get isAttached(): boolean {
     return this.#attachment !== undefined;
   }
 
+  /** How many topics somebody follows, as far as they were seen. Walks them. */
   get routesNow(): number {
-    return this.#routes.followedNow;
+    const topics = new Set<string>();
+    for (const lane of this.#lanes) for (const topic of lane.topics()) topics.add(topic);
+    return topics.size;
   }
 
   now(): number {
@@ -94,127 +70,85 @@ export class TenantHub implements Tail, SubscriberHome {
   detach(): void {
     assert(this.subscribers.size === 0, "a tenant with subscribers stays attached");
     this.#attachment?.detach();
-    this.#window?.close();
-    this.#window = undefined;
-    this.#pending = new Ring();
+    for (const lane of this.#lanes) lane.begin(this.seenTo);
+    this.#lanes = [];
   }
 
-  add(subscriber: Subscriber): void {
+  /** A new subscriber. It rides in the normal lane until its first read of the log says which is its own. */
+  add(options: SubscriberOptions): Subscriber {
+    const home = this.lane("normal");
+    const subscriber = new Subscriber(home, options);
     this.subscribers.add(subscriber);
-    this.#routes.add(subscriber);
+    home.add(subscriber);
     this.#options.heartbeat.add(subscriber);
+    return subscriber;
   }
 
   attached(subscriber: Subscriber): void {
     this.#options.onAttached(subscriber);
   }
 
-  remove(subscriber: Subscriber, reason?: DisconnectReason): void {
+  forget(subscriber: Subscriber, reason?: DisconnectReason): void {
     this.subscribers.delete(subscriber);
-    this.#routes.remove(subscriber);
     this.#options.heartbeat.remove(subscriber);
     if (reason !== undefined) this.#options.onEnded(subscriber, reason);
   }
 
-  enqueue(subscriber: Subscriber): void {
-    this.#reads.enqueue(subscriber);
+  lane(lane: Lane): LaneHub {
+    const known = this.#lanes.find((each) => each.lane === lane);
+    if (known !== undefined) return known;
+    const { broker, runtime, metrics } = this.#options;
+    const made = new LaneHub({ lane, tenant: this, broker, runtime, metrics });
+    this.#lanes = [...this.#lanes, made].sort((a, b) => (isBelow(a.lane, b.lane) ? 1 : -1));
+    return made;
   }
 
-  onAppended(publication: Publication): void {
-    if (publication.seq <= this.#seenTo) return;
-    this.#seenTo = publication.seq;
-    // Before `attach` has resolved nobody follows anything here; whoever comes reads the log.
-    if (this.epoch === "") return;
-    this.#pending.push(publication);
-    this.#pendingBytes += publication.bytes;
-    if (this.#pendingBytes > PENDING_BYTES_MAX) this.#overflow();
+  schedule(): void {
     this.#options.schedule(this);
   }
 
+  onAppended(publication: Publication): void {
+    if (publication.seq <= this.seenTo) return;
+    this.seenTo = publication.seq;
+    // Before `attach` has resolved nobody follows anything here; whoever comes reads the log.
+    for (const lane of this.#lanes) lane.push(publication);
+  }
+
   onEpoch(epoch: string, head: number): void {
-    this.metrics.plain.sluice_epoch_changes_total += 1;
-    this.#window?.close();
-    this.#window = undefined;
-    this.#pending = new Ring();
-    this.#pendingBytes = 0;
-    this.#seenTo = 0;
+    this.#options.metrics.plain.sluice_epoch_changes_total += 1;
+    this.seenTo = 0;
     this.#begin(epoch, head);
     for (const subscriber of this.subscribers) subscriber.loseEpoch();
   }
 
   /**
-   * Serves the windows, then those who read the log, until nothing is left (true), or until the slice
-   * or the allowance is spent (false).
-   *
-   * Readers come when everything is frozen, so that what they get reaches up to the last window and
-   * they are live before the next one: served between two windows they would always be one behind,
-   * for as long as something is appended in every turn. Where a window outlasts a slice they come
-   * after it, or live delivery could starve them.
+   * Lets its lanes write, the highest first, until nothing is left (true), or until the slice or the
+   * allowance is spent (false). What was appended since the slice before is seen here, so that an
+   * event of a high topic is the next thing that is written.
    */
   flush(slice: Slice): boolean {
-    const spend = (bytes: number): boolean => {
-      this.allowance -= bytes;
-      return this.allowance <= 0;
-    };
     for (;;) {
-      if (this.#window !== undefined) {
-        if (!this.#window.serve(slice, spend)) {
-          this.#isReadDue = true;
-          return false;
-        }
-        this.#window.close();
-        this.#window = undefined;
-      }
-      if (this.#pending.length === 0 || this.#isReadDue) {
-        this.#isReadDue = false;
-        const hasStarted = this.#reads.serve(slice, spend);
-        if (this.#pending.length === 0) return !this.#reads.isReady;
-        // What the broker has at hand is here before the next turn, and the window after it finds them live.
-        if (hasStarted) slice.end();
-      }
-      if (slice.isSpent || this.allowance <= 0) return false;
-      this.#freeze();
+      const lane = nextLane(this.#lanes);
+      if (lane === undefined) return true;
+      this.#serve(lane, slice);
+      if (slice.isSpent || this.allowance <= 0) return !this.#lanes.some(({ hasWork }) => hasWork);
     }
+  }
+
+  #serve(lane: LaneHub, slice: Slice): void {
+    const share = Math.min(this.allowance, lane.allowance);
+    let left = share;
+    lane.flush(slice, (bytes) => {
+      left -= bytes;
+      return left <= 0;
+    });
+    this.allowance -= share - left;
+    lane.allowance -= share - left;
   }
 
   #begin(epoch: string, head: number): void {
     this.epoch = epoch;
-    this.#seenTo = Math.max(this.#seenTo, head);
-    this.frozenTo = this.#seenTo;
-  }
-
-  /**
-   * Takes what is pending into a window, but no more than one batch: whatever topics a subscriber
-   * follows, what it is written at once is bounded. A further window costs little.
-   */
-  #freeze(): void {
-    const from = this.frozenTo;
-    const dirty: Route[] = [];
-    let bytes = 0;
-    for (let next = this.#pending.first(); next !== undefined; next = this.#pending.first()) {
-      const route = this.#routes.find(next.topic);
-      if (route !== undefined) {
-        if (dirty.length > 0 && bytes + next.bytes > BATCH_BYTES_MAX) break;
-        if (route.window.length === 0) dirty.push(route);
-        route.window.push(next);
-        bytes += next.bytes;
-        route.lane = next.settings.lane;
-      }
-      this.#pending.shift();
-      this.#pendingBytes -= next.bytes;
-      this.frozenTo = next.seq;
-    }
-    this.#turns += 1;
-    this.metrics.plain.sluice_flush_windows_total += 1;
-    if (dirty.length > 0) this.#window = new Window(this.#turns, from, this.frozenTo, dirty);
-  }
-
-  #overflow(): void {
-    this.metrics.plain.sluice_flush_overflows_total += 1;
-    const settledTo = this.settledTo;
-    this.#pending = new Ring();
-    this.#pendingBytes = 0;
-    this.frozenTo = this.#seenTo;
-    for (const subscriber of this.subscribers) subscriber.fallBack(settledTo);
+    this.seenTo = Math.max(this.seenTo, head);
+    for (const lane of this.#lanes) lane.begin(this.seenTo);
   }
 }

@@ -3,11 +3,12 @@ import { MemoryAccount } from "../internal/account.ts";
 import { TRIMMED_MAX } from "./broker.ts";
 import type { EncodedEvent, ReadFrom, ReadRequest, ReadResult, TrimmedTopic } from "./broker.ts";
 import { SluiceError } from "./errors.ts";
+import { lowerOf } from "./lanes.ts";
 import { mergeLogs } from "./merge.ts";
 import { PatternIndex } from "./pattern-index.ts";
 import type { Publication, PublicationKind } from "./publication.ts";
 import type { Selection } from "./selection.ts";
-import type { TopicSettings } from "./settings.ts";
+import type { Lane, TopicSettings } from "./settings.ts";
 import { TopicLog } from "./topic-log.ts";
 
 /** How far back `last:<n>` reaches at most, in events. */
@@ -72,19 +73,13 @@ export class TenantLog {
     return log;
   }
 
-  append(
-    log: TopicLog,
-    event: EncodedEvent,
-    kind: PublicationKind,
-    now: number,
-    wallTime: number,
-  ): Publication {
+  append(log: TopicLog, event: EncodedEvent, kind: PublicationKind, now: number): Publication {
     const seq = this.head + 1;
     const id = formatCursor(this.epoch, seq);
     const { fields, key } = event;
-    const publication = log.append({ seq, id, fields, kind, key, at: wallTime }, now);
+    const publication = log.append({ seq, id, fields, kind, key, at: now }, now);
     this.head = seq;
-    log.trim(wallTime);
+    log.trim(now);
     this.#topics.delete(log.name);
     this.#topics.set(log.name, log);
     return publication;
@@ -112,7 +107,7 @@ export class TenantLog {
    * Applies age and time-to-live to the next `topicsMax` topics. A round is as long as there were
    * topics when it began: topics that are appended to move to the end, and would keep it from ending.
    */
-  sweep(now: number, wallTime: number, topicsMax: number): void {
+  sweep(now: number, topicsMax: number): void {
     for (let count = 0; count < topicsMax; count += 1) {
       if (this.#sweeping === undefined) {
         this.#sweeping = this.#topics.values();
@@ -123,7 +118,7 @@ export class TenantLog {
       if (this.#sweepLeft <= 0) this.#sweeping = undefined;
       if (next.done === true) return;
       const log = next.value;
-      log.trim(wallTime);
+      log.trim(now);
       if (now - log.touchedAt >= log.settings.ttlMs) this.forget(log);
     }
   }
@@ -137,10 +132,10 @@ export class TenantLog {
   }
 
   /** Events beyond their age are trimmed first, whether a sweep has come by or not. */
-  read(request: Omit<ReadRequest, "tenant"> & { readonly wallTime: number }): ReadResult {
+  read(request: Omit<ReadRequest, "tenant"> & { readonly now: number }): ReadResult {
     const { selection } = request;
     const logs = this.#logsOf(selection);
-    const { floor, floorMin } = this.#floorsOf(selection, logs, request.wallTime);
+    const { floor, floorMin } = this.#floorsOf(selection, logs, request.now);
     const after = this.#placeOf(request.from, logs, floorMin);
     const upTo = Math.min(request.upTo, this.head);
     const { publications, isComplete } = mergeLogs(logs, after, upTo, request.bytesMax);
@@ -154,6 +149,7 @@ export class TenantLog {
       floorMin,
       trimmed: floor > after ? this.#trimmedOf(selection, logs, after) : [],
       endedAt: endOf(selection, logs),
+      lane: this.#laneOf(selection, logs),
     };
   }
 
@@ -177,17 +173,33 @@ export class TenantLog {
   #floorsOf(
     selection: Selection,
     logs: ReadonlySet<TopicLog>,
-    wallTime: number,
+    now: number,
   ): { floor: number; floorMin: number } {
     const isAnyUnknown = selection.patterns.length > 0 || logs.size < selection.names.length;
     let floor = isAnyUnknown ? this.forgottenFloor : 0;
     let floorMin = logs.size === 0 ? this.forgottenFloor : Infinity;
     for (const log of logs) {
-      log.trim(wallTime);
+      log.trim(now);
       floor = Math.max(floor, log.floor);
       floorMin = Math.min(floorMin, log.floor);
     }
     return { floor, floorMin };
+  }
+
+  #laneOf(selection: Selection, logs: ReadonlySet<TopicLog>): Lane {
+    let lane: Lane | undefined;
+    for (const { settings } of logs) {
+      lane = lane === undefined ? settings.lane : lowerOf(lane, settings.lane);
+      if (lane === "bulk") return lane;
+    }
+    if (logs.size >= selection.names.length && selection.patterns.length === 0)
+      return lane ?? "normal";
+    for (const name of selection.names) {
+      if (this.#topics.has(name)) continue;
+      const settings = this.#options.settingsFor(name);
+      lane = lane === undefined ? settings.lane : lowerOf(lane, settings.lane);
+    }
+    return lane ?? "normal";
   }
 
   #placeOf(from: ReadFrom, logs: ReadonlySet<TopicLog>, floorMin: number): number {

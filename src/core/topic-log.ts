@@ -83,10 +83,10 @@ export class TopicLog {
     return publication;
   }
 
-  /** Drops what exceeds the retention. */
-  trim(wallTime: number): void {
+  /** Drops what exceeds the retention. Age is monotonic: a step of the wall clock drops nothing (P20). */
+  trim(now: number): void {
     const { countMax, bytesMax, ageMsMax } = this.settings.retention;
-    const oldestAt = wallTime - ageMsMax;
+    const oldestAt = now - ageMsMax;
     while (this.#entries.length > 0) {
       const oldest = this.#entries.at(0);
       // The end outlives its age: a terminal state is always delivered (law 14). The TTL takes it.

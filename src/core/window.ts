@@ -1,14 +1,12 @@
 import { Group } from "./group.ts";
 import type { Audience, Route } from "./routes.ts";
-import { LANES } from "./settings.ts";
 import type { Slice } from "./slice.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /**
- * What one flush delivers: everything of one tenant in (`from`, `to`], frozen. It is served in
- * slices; what is appended meanwhile waits for the next window. Lanes decide which subscribers are
- * written first, never the order within a connection: a subscriber is written once, at its first
- * lane, with all that the window holds for it.
+ * What one flush delivers: everything that one lane's subscribers follow in (`from`, `to`], frozen. It
+ * is served in slices; what is appended meanwhile waits for the next window. A subscriber is written
+ * once, with all that the window holds for it.
  */
 export class Window {
   readonly from: number;
@@ -26,10 +24,7 @@ export class Window {
     this.turn = turn;
     this.from = from;
     this.to = to;
-    this.#routes =
-      dirty.length < 2
-        ? dirty
-        : LANES.flatMap((lane) => dirty.filter((route) => route.lane === lane));
+    this.#routes = dirty;
     this.#audiences = this.#routes.flatMap((route) => route.audiences);
     for (const route of this.#routes) this.#group(route);
   }

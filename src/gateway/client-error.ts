@@ -39,12 +39,25 @@ export function answerClientError(
   if (isOwn && outstanding?.headersSent !== true) {
     const refusal = refusalOf(error);
     metrics.add("sluice_requests_rejected_total", refusal.code);
+    if (refusal.code === "request_timeout") {
+      const isBody = outstanding !== undefined && outstanding !== null;
+      metrics.add("sluice_rejected_total", isBody ? "body_timeout" : "header_timeout");
+    }
     writeRawProblem(socket, refusal);
   }
   // The client has finished sending, in the middle of a request: nothing more will come.
   if (isOwn && error.code === "HPE_INVALID_EOF_STATE") return socket.destroySoon();
   // What still comes is read and dropped: closing with unread bytes would reset the connection.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
+
+/** 408 for a request whose body comes too slowly, or not at all; nothing of it was done. */
+export function refuseStalledBody(response: ServerResponse, metrics: Metrics): void {
+  const { socket } = response.req;
+  // It was refused before its body came, and nothing more can be said.
+  if (response.headersSent) return void socket.destroy();
+  const error = new Error("the body made no progress");
+  answerClientError(Object.assign(error, { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket, metrics);
 }
 
 /** Writes a whole response past Node's HTTP layer, and ends the connection. */

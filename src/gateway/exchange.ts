@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Hub } from "../core/hub.ts";
 import type { Runtime } from "../internal/clock.ts";
 import { plainHeaders } from "../wire/headers.ts";
+import type { Door } from "./door.ts";
+import { closeBehind } from "./last-answer.ts";
 import type { Logger } from "./logger.ts";
 
 /** What every route works with. */
@@ -9,6 +11,7 @@ export interface Services {
   readonly hub: Hub;
   readonly runtime: Runtime;
   readonly logger: Logger;
+  readonly door: Door;
   /** Reconnect delay before jitter, in milliseconds. */
   readonly retryMs: number;
   /** Body of an NDJSON batch, in bytes. */
@@ -39,6 +42,6 @@ export function answerJson(exchange: Exchange, status: number, value: object): v
   const body = `${JSON.stringify(value)}\n`;
   const headers = plainHeaders("1.1", "application/json");
   headers["Content-Length"] = String(Buffer.byteLength(body));
-  if (services.isDraining()) headers["Connection"] = "close";
+  if (services.isDraining()) closeBehind(response);
   response.writeHead(status, headers).end(body);
 }

@@ -1,18 +1,26 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Server } from "node:net";
 import Router from "find-my-way";
+import { Drain } from "../core/drain.ts";
+import type { DrainOptions, DrainReport } from "../core/drain.ts";
 import { SluiceError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Runtime } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { abortStream } from "../transports/sse-http1.ts";
+import { acknowledge } from "./ack.ts";
 import { ClientGone } from "./body.ts";
-import { jitteredRetryMs } from "./exchange.ts";
+import { logEnds } from "./connection-log.ts";
+import { Door } from "./door.ts";
+import type { DoorOptions } from "./door-options.ts";
+import { checkDrainOptions } from "./drain-options.ts";
 import type { Exchange, Services } from "./exchange.ts";
 import { answerOptions, guard, setCorsHeaders } from "./guard.ts";
 import type { GuardOptions } from "./guard.ts";
 import { whenReleased } from "./held.ts";
 import { DEFAULT_TENANT } from "./hub.ts";
 import type { LocalHub } from "./hub.ts";
+import { closeBehind, numberRequest } from "./last-answer.ts";
 import { silentLogger } from "./logger.ts";
 import type { Logger } from "./logger.ts";
 import { loadPlayground } from "./playground.ts";
@@ -35,6 +43,10 @@ export interface GatewayOptions {
   readonly retryMs?: number;
   /** Body of an NDJSON batch, in bytes. @defaultValue 8 MiB */
   readonly batchBytesMax?: number;
+  /** Whom to let in, and how to refuse others. @defaultValue see `DoorOptions` */
+  readonly admission?: Partial<DoorOptions>;
+  /** How `drain` goes about it, where its own options do not say. @defaultValue see `DrainOptions` */
+  readonly drain?: Partial<DrainOptions>;
   /** Serves the playground at `/`, in open mode only. @defaultValue false */
   readonly hasPlayground?: boolean;
   /** @defaultValue says nothing */
@@ -54,8 +66,25 @@ export interface Gateway {
     response: ServerResponse,
     next?: (error?: unknown) => void,
   ) => void;
-  /** Opens no stream from now on, answers with `Connection: close`, and tells every subscriber `pool_draining`. */
-  drain(): void;
+  /**
+   * Opens no stream from now on; publishes and ACKs are still answered, with `Connection: close`. Says
+   * goodbye to every connection of the hub (`event: close`, `pool_draining`), idle ones first, and ends
+   * each when its client has acknowledged or its time is over. When it resolves none is left, which is
+   * half a second behind `deadlineMs` at the latest; every request is refused from then on. A second
+   * call starts nothing, and gives the same promise. Throws `parameter_invalid` for an option out of
+   * its bounds.
+   */
+  drain(options?: Partial<DrainOptions>): Promise<DrainReport>;
+}
+
+/** What the servers of this package need beyond it. */
+export interface DrainingGateway extends Gateway {
+  /** Counts the sockets of `server` from their accept on, not from their first request. */
+  watch(server: Server): void;
+  /** The event loop or memory is beyond its bound: readiness should fail. */
+  isOverloaded(): boolean;
+  /** Undefined until `drain` is called. */
+  readonly draining: Drain | undefined;
 }
 
 type Route = (exchange: Exchange) => void | Promise<void>;
@@ -71,6 +100,7 @@ const RESOURCES: Readonly<Record<string, Resource>> = {
     DELETE: deleteTopic,
   },
   "/v1/events": { GET: subscribeEvents, HEAD: subscribeEvents },
+  "/v1/connections/:id/ack": { POST: acknowledge },
 };
 
 /** Serves what `createHub` made. Nothing is listening when it returns: mount its `handler`. */
@@ -79,19 +109,28 @@ export function createGateway(hub: LocalHub, options: GatewayOptions = {}): Gate
 }
 
 /** The same for a hub of the core. */
-export function gatewayOf(hub: Hub, options: GatewayOptions = {}): Gateway {
+export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGateway {
   const { tenantOf, isOpen = true, corsOrigins = [], logger = silentLogger } = options;
   const hasPlayground = isOpen && (options.hasPlayground ?? false);
   const guardOptions: GuardOptions = { isOpen, corsOrigins };
-  let isDraining = false;
+  const runtime = options.runtime ?? systemRuntime();
+  checkDrainOptions(options.drain);
+  let draining: Drain | undefined;
+  const isDraining = (): boolean => draining !== undefined;
+  if (logger !== silentLogger) hub.onConnectionEnd(logEnds(logger, runtime));
+  const retryMs = options.retryMs ?? 2_000;
+  const door = new Door(options.admission ?? {}, retryMs, runtime, hub.metrics, logger);
+  // Whoever is in is not sent away while nobody is let in.
+  hub.pauseRotation = () => door.isOpen;
   const services: Services = {
     hub,
+    door,
     logger,
     hasPlayground,
-    runtime: options.runtime ?? systemRuntime(),
-    retryMs: options.retryMs ?? 2_000,
+    runtime,
+    retryMs,
     batchBytesMax: options.batchBytesMax ?? 8 * 1024 * 1024,
-    isDraining: () => isDraining,
+    isDraining,
   };
   const find = routerOf({ ...RESOURCES, ...(hasPlayground ? loadPlayground() : {}) });
 
@@ -107,7 +146,10 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): Gateway {
     if (found === undefined && next !== undefined) return next();
     guard(request, guardOptions);
     setCorsHeaders(request, response, guardOptions);
-    if (isDraining) throw new SluiceError("shutting_down", "this gateway accepts no more requests");
+    if (door.refusesExcess(request, response)) return;
+    if (draining?.isDrained === true) {
+      throw new SluiceError("shutting_down", "this gateway accepts no more requests");
+    }
     if (url === "*") return answerOptions(request, response, METHODS);
     if (found === undefined) {
       throw new SluiceError("not_found", `nothing is at ${JSON.stringify(path.slice(0, 80))}`);
@@ -132,19 +174,26 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): Gateway {
     handler(request, response, next) {
       // What follows a stream on its socket can never be answered in order: no second stream (F22).
       if (abortStream(request.socket, "protocol_error")) return;
+      numberRequest(request, response);
+      door.requested(response);
       whenReleased(request, () => {
         handle(request, response, next).catch((thrown: unknown) => {
           if (thrown instanceof ClientGone) return;
-          if (isDraining && !response.headersSent) response.setHeader("Connection", "close");
+          if (isDraining()) closeBehind(response);
           answerProblem(request, response, toSluiceError(thrown, logger), hub.metrics);
         });
       });
     },
-    drain() {
-      isDraining = true;
-      for (const subscriber of hub.subscribers()) {
-        subscriber.end("pool_draining", jitteredRetryMs(services));
-      }
+    watch: (server) => door.watch(server),
+    isOverloaded: () => door.isOverloaded,
+    get draining() {
+      return draining;
+    },
+    drain(its = {}) {
+      checkDrainOptions(its);
+      door.drain();
+      draining ??= new Drain(hub, runtime, { ...options.drain, ...its });
+      return draining.start();
     },
   };
 }
@@ -155,7 +204,7 @@ const PATH_LENGTH_MAX = 64 * 1024;
 
 interface Found {
   readonly resource: Resource;
-  /** What the wildcard stands for, decoded. */
+  /** What the wildcard or parameter stands for, decoded. */
   readonly rest: string;
 }
 
@@ -171,7 +220,8 @@ function routerOf(
     const found = router.find("GET", path);
     if (found === null) return undefined;
     if (found.handler !== unused) return { resource: BAD_TARGET, rest: "" };
-    return { resource: found.store as Resource, rest: found.params["*"] ?? "" };
+    const { "*": rest, id } = found.params;
+    return { resource: found.store as Resource, rest: rest ?? id ?? "" };
   };
 }
 

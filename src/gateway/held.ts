@@ -23,10 +23,12 @@ export function holdRequests(socket: Socket): (mayAnswer: boolean) => void {
   const held: Held[] = [];
   (socket as HoldingSocket)[kHeld] = held;
   return (mayAnswer) => {
+    // The answer that was written meanwhile is the last: what waits behind it cannot be answered.
+    const isLast = heldOf(socket) === "never";
     // Never `delete`: V8 would keep the socket as a hash table, and each delivery would pay for it.
-    (socket as HoldingSocket)[kHeld] = undefined;
+    if (!isLast) (socket as HoldingSocket)[kHeld] = undefined;
     for (const [index, { request, answer }] of held.entries()) {
-      if (!mayAnswer || !socket.writable) {
+      if (!mayAnswer || isLast || !socket.writable) {
         discard(request);
         continue;
       }

@@ -28,7 +28,7 @@ export interface CreateHubOptions {
   readonly runtime?: Runtime;
 }
 
-type Bounds = readonly [min: number, max: number];
+export type Bounds = readonly [min: number, max: number];
 
 const MIB = 1024 ** 2;
 const TIB = 1024 ** 4;
@@ -92,7 +92,8 @@ export function stated<Group extends object>(group: Group): Group {
   return Object.fromEntries(entries) as Group;
 }
 
-function checkChoice(name: string, value: unknown, choices: readonly unknown[]): void {
+/** The same for one of some words. */
+export function checkChoice(name: string, value: unknown, choices: readonly unknown[]): void {
   if (value === undefined || choices.includes(value)) return;
   throw new SluiceError(
     "parameter_invalid",
@@ -100,7 +101,8 @@ function checkChoice(name: string, value: unknown, choices: readonly unknown[]):
   );
 }
 
-function checkNumbers(
+/** The same for each number that `bounds` names; `prefix` begins the names. */
+export function checkNumbers(
   prefix: string,
   values: object,
   bounds: Readonly<Record<string, Bounds>>,

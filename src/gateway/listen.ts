@@ -1,6 +1,8 @@
 import { createServer } from "node:net";
 import type { AddressInfo, Server } from "node:net";
+import { Server as TlsServer } from "node:tls";
 
+/** Connections that wait to be accepted. Linux takes `net.core.somaxconn` where that is less, and says nothing. */
 const BACKLOG = 4_096;
 const PROBES_MAX = 20;
 
@@ -39,7 +41,8 @@ export async function listen(server: Server, host: string, port: number): Promis
     throw new ListenError({ code, host, port, nextFreePort }, { cause: error });
   }
   const address = server.address() as AddressInfo;
-  return `http://${authorityOf(reachable(host), address.port)}`;
+  const scheme = server instanceof TlsServer ? "https" : "http";
+  return `${scheme}://${authorityOf(reachable(host), address.port)}`;
 }
 
 function start(server: Server, host: string, port: number): Promise<void> {

@@ -105,7 +105,20 @@ export function answerProblem(
     holdForEver(request.socket);
   }
   response.writeHead(status, headers);
-  if (!mustClose) {
+  if (mustClose) endBehindBody(request, response, body);
+  else response.end(request.method === "HEAD" ? undefined : body);
+}
+
+/**
+ * Ends a response that closes its connection, once what is left of the request's body was read and
+ * dropped, or a second has passed.
+ */
+export function endBehindBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+): void {
+  if (!hasBody(request) || request.complete) {
     response.end(request.method === "HEAD" ? undefined : body);
     return;
   }

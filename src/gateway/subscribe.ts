@@ -5,6 +5,8 @@ import { selectTopics } from "../core/selection.ts";
 import type { Selection } from "../core/selection.ts";
 import type { Start } from "../core/start.ts";
 import type { WireForm } from "../core/publication.ts";
+import { HEARTBEAT_MODES } from "../core/subscriber.ts";
+import type { HeartbeatMode } from "../core/subscriber.ts";
 import {
   carriesStream,
   isReadyForStream,
@@ -22,7 +24,7 @@ import { RefusedError } from "./problem.ts";
 import { parseQuery } from "./query.ts";
 import type { Query } from "./query.ts";
 
-const PARAMETERS = ["last_event_id", "hello", "on_gap", "form"];
+const PARAMETERS = ["last_event_id", "hello", "on_gap", "form", "heartbeat", "on_overload"];
 
 /** What a subscription asks for. */
 interface Wish {
@@ -31,6 +33,7 @@ interface Wish {
   readonly start: Start;
   readonly hasHello: boolean;
   readonly refusesGap: boolean;
+  readonly heartbeat: HeartbeatMode;
 }
 
 /** `GET` and `HEAD /v1/topics/{topic}`: the bare data of one topic; enveloped for a pattern. */
@@ -56,6 +59,8 @@ function wishOf(
 ): Wish {
   const header = request.headers["last-event-id"];
   const parameter = query.one("last_event_id");
+  // The door has looked at it already; here a misspelt one is refused.
+  query.oneOf("on_overload", ["status", "soft"]);
   return {
     selection,
     form: query.oneOf("form", ["plain", "enveloped"]) ?? form,
@@ -63,6 +68,7 @@ function wishOf(
     start: typeof header === "string" && header !== "" ? header : parameter,
     hasHello: query.oneOf("hello", ["0", "1"]) === "1",
     refusesGap: query.oneOf("on_gap", ["refuse"]) === "refuse",
+    heartbeat: query.oneOf("heartbeat", HEARTBEAT_MODES) ?? "comment",
   };
 }
 
@@ -79,6 +85,7 @@ async function subscribe(exchange: Exchange, wish: Wish): Promise<void> {
   }
   refuseBody(request);
   if (request.method === "HEAD") {
+    if (services.door.refusesHead(request, response)) return;
     response.writeHead(200, streamHeaders(request.httpVersionMinor === 0 ? "1.0" : "1.1")).end();
     return;
   }
@@ -89,7 +96,7 @@ async function subscribe(exchange: Exchange, wish: Wish): Promise<void> {
     // Whoever waits for earlier answers on its connection holds no subscriber meanwhile. If the
     // connection ends first this is never resumed, and nothing is left behind.
     await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
-    await open(exchange, wish);
+    if (await services.door.admits(request, response)) await open(exchange, wish);
   } finally {
     release(!carriesStream(request.socket));
   }
@@ -98,13 +105,13 @@ async function subscribe(exchange: Exchange, wish: Wish): Promise<void> {
 /** Everything after the judgement is synchronous: what was read is what the prelude says. */
 async function open(exchange: Exchange, wish: Wish): Promise<void> {
   const { request, response, services, tenant } = exchange;
-  const { selection, form, start } = wish;
-  const opening = await services.hub.subscribe({ tenant, selection, form, start });
+  const { selection, form, start, heartbeat } = wish;
+  const opening = await services.hub.subscribe({ tenant, selection, form, start, heartbeat });
   // While the log was asked the client may have gone; a subscriber without a connection would stay.
   if (!request.socket.writable || !isReadyForStream(response)) return opening.abandon();
   if (services.isDraining()) {
     opening.abandon();
-    throw new SluiceError("shutting_down", "no new stream is opened");
+    return services.door.refuseDraining(request, response);
   }
   if (opening.verdict === "finished") {
     // The one status that stops an EventSource for good.

@@ -6,6 +6,7 @@ import { readBody, refuseBody } from "./body.ts";
 import { readTopicSettings } from "./config/topic-settings.ts";
 import { answerJson } from "./exchange.ts";
 import type { Exchange } from "./exchange.ts";
+import { closeBehind } from "./last-answer.ts";
 import { bodyKindOf } from "./media-type.ts";
 import { decodeUtf8, parseJson } from "./ndjson.ts";
 import { parseQuery } from "./query.ts";
@@ -27,10 +28,8 @@ export async function declareTopic(exchange: Exchange): Promise<void> {
     }
     await services.hub.declare(tenant, topic, settingsOf(bytes));
   });
-  const closing = services.isDraining() ? { Connection: "close" } : {};
-  response
-    .writeHead(204, { "Cache-Control": "no-store", Vary: "Accept, Origin", ...closing })
-    .end();
+  if (services.isDraining()) closeBehind(response);
+  response.writeHead(204, { "Cache-Control": "no-store", Vary: "Accept, Origin" }).end();
 }
 
 /** `DELETE /v1/topics/{topic}`: the topic has ended; the id is that of its `end`. */

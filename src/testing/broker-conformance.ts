@@ -9,6 +9,7 @@ import type {
 } from "../core/broker.ts";
 import type { Publication } from "../core/publication.ts";
 import { selectTopics } from "../core/selection.ts";
+import type { Lane } from "../core/settings.ts";
 import { expect, expectEqual, expectRefusal } from "./conformance-case.ts";
 import type { ConformanceCase } from "./conformance-case.ts";
 
@@ -240,6 +241,32 @@ const CASES: readonly (readonly [string, (bench: Bench) => Promise<void>])[] = [
       expectEqual(endedAt, end.last.seq, "endedAt");
       expectEqual((await bench.read(["a", "b"], 0)).endedAt, undefined, "b has not ended");
       expectEqual((await bench.read(["*"], 0)).endedAt, undefined, "a pattern never ends");
+    },
+  ],
+  [
+    "a read names the lowest lane of its topics, as their publications do from then on",
+    async (bench) => {
+      const lanes = { h: "high", b: "bulk" } as const;
+      for (const [topic, lane] of Object.entries(lanes)) {
+        await bench.wait(bench.broker.declare("t", topic, { lane }));
+        await bench.publish(topic, ["1"]);
+      }
+      const expected: readonly (readonly [string[], Lane])[] = [
+        [["h"], "high"],
+        [["h", "b"], "bulk"],
+        [["h", "unknown"], "normal"],
+        [["unknown"], "normal"],
+        [["*"], "bulk"],
+        [["none/*"], "normal"],
+        [["none/*", "h"], "high"],
+      ];
+      for (const [topics, lane] of expected) {
+        expectEqual((await bench.read(topics, 0)).lane, lane, `the lane of ${topics.join()}`);
+      }
+      await bench.wait(bench.broker.declare("t", "b", { lane: "high" }));
+      await bench.publish("b", ["2"]);
+      const { lane, publications } = await bench.read(["b"], 0);
+      expectEqual([lane, publications.at(-1)?.settings.lane], ["high", "high"], "the new lane");
     },
   ],
   [

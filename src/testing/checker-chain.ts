@@ -9,6 +9,8 @@ const TOPICS_NAMED_MAX = 16;
 
 /** Reasons that void the place as a whole: what follows is a new stretch. */
 const LOST = new Set(["epoch", "malformed", "future"]);
+/** Reasons that name the topics of the very events that were left out; another names patterns too. */
+const SKIPPED = new Set(["conflated", "dropped"]);
 
 /** Where a chain reports what is wrong, and what it has seen of the log. */
 export interface ChainContext {
@@ -98,7 +100,7 @@ export class Chain {
     const isNamed =
       gap.topics !== undefined &&
       gap.topics.length <= TOPICS_NAMED_MAX &&
-      (this.#patterns.length === 0 || gap.reason === "conflated");
+      (this.#patterns.length === 0 || SKIPPED.has(gap.reason));
     for (const topic of isNamed ? (gap.topics ?? []) : [""]) {
       const spans = stretch.gaps.get(topic) ?? [];
       spans.push({ from: from.seq, to: to.seq });

@@ -17,6 +17,8 @@ export interface FakeConnectionOptions {
   readonly onEnd?: (reason: DisconnectReason) => void;
   /** `onClosed` comes inside the call that ends it, or in a later turn, as with a socket. @defaultValue false */
   readonly closesAtOnce?: boolean;
+  /** @defaultValue false */
+  readonly isLocal?: boolean;
 }
 
 /**
@@ -28,6 +30,7 @@ export class FakeConnection implements Connection {
   /** Every batch, in order, left or not. */
   readonly batches: Batch[] = [];
   readonly peer = "fake";
+  readonly isLocal: boolean;
   bytesWritten = 0;
   /** Bytes of writes that have not left. */
   pendingBytes = 0;
@@ -46,20 +49,22 @@ export class FakeConnection implements Connection {
   constructor(options: FakeConnectionOptions) {
     this.#options = options;
     this.id = options.id;
+    this.isLocal = options.isLocal ?? false;
   }
 
   get isOpen(): boolean {
     return this.endedBy === undefined;
   }
 
-  write(batch: Batch): void {
+  write(batch: Batch): boolean {
     // A peer may be gone before the owner has heard of it; what is written then is lost, without error.
     assert(this.closedCount === 0, "nothing is written after onClosed");
     assert(this.#endsBy === undefined, "nothing is written after end");
     checkBatch(batch);
-    if (!this.isOpen) return;
+    if (!this.isOpen) return false;
     this.batches.push(batch);
     this.#send(batch.frames);
+    return this.pendingBytes > 0;
   }
 
   wakeWhenDrained(): void {

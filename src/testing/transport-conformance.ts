@@ -94,6 +94,58 @@ const CASES: readonly (readonly [string, Run])[] = [
     },
   ],
   [
+    "write tells whether bytes are pending right after it, and what is told pending leaves or counts",
+    async (peer, owner, { until }) => {
+      const { connection } = peer;
+      for (const text of ["one", "two"]) {
+        const isPending = connection.write(event(text));
+        expectEqual(isPending, connection.pendingBytes > 0, "what write returned");
+        await until(() => connection.pendingBytes === 0);
+      }
+      peer.block();
+      fill(connection);
+      expectEqual(
+        connection.write(event("last")),
+        true,
+        "what write returned behind pending bytes",
+      );
+      const before = connection.pendingBytes;
+      connection.write(event("more"));
+      expect(connection.pendingBytes > before, "pendingBytes counts every write");
+      peer.release();
+      await until(() => connection.pendingBytes === 0);
+      expectEqual(owner.closed.length, 0, "pushback is no disconnect; onClosed");
+    },
+  ],
+  [
+    "pushback now and then sends nothing twice and loses nothing (law 11)",
+    async (peer, owner, { until }) => {
+      const sent: string[] = [];
+      for (let round = 0; round < 8; round += 1) {
+        peer.block();
+        // Until something is refused, and then some more: an owner may have its last word to say.
+        for (let after = 0, count = 0; after < 2; count += 1) {
+          expect(
+            count < 4_096,
+            "pendingBytes counts what a client that does not read has not taken",
+          );
+          const text = `${sent.length} ${"x".repeat(30_000)}`;
+          sent.push(text);
+          if (peer.connection.write(event(text)) && count > 4) after += 1;
+        }
+        peer.release();
+        await until(() => peer.connection.pendingBytes === 0);
+      }
+      await until(() => eventsOf(peer.received()).length >= sent.length);
+      expectEqual(
+        eventsOf(peer.received()).map((data) => data.split(" ")[0]),
+        sent.map((data) => data.split(" ")[0]),
+        "events",
+      );
+      expectEqual(owner.closed.length, 0, "onClosed");
+    },
+  ],
+  [
     "onDrained comes once, when nothing is pending any more, and loses nothing",
     async (peer, owner, { until }) => {
       peer.block();
@@ -114,6 +166,34 @@ const CASES: readonly (readonly [string, Run])[] = [
       await until(() => owner.closed.length > 0 && peer.isFinished());
       expectEqual(eventsOf(peer.received()), ["bye"], "events");
       expectEqual(owner.closed, ["pool_draining"], "onClosed");
+    },
+  ],
+  [
+    "what end has written behind pending bytes counts as pending, and leaves before the close",
+    async (peer, owner, { until }) => {
+      peer.block();
+      const count = fill(peer.connection);
+      const before = peer.connection.pendingBytes;
+      peer.connection.end("max_age", event("bye"));
+      expect(peer.connection.pendingBytes > before, "pendingBytes counts the last frames");
+      expectEqual(owner.closed.length, 0, "onClosed while bytes are pending");
+      peer.release();
+      await until(() => owner.closed.length > 0 && peer.isFinished());
+      const events = eventsOf(peer.received());
+      expectEqual([events.length, events.at(-1)], [count + 1, "bye"], "events");
+      expectEqual(owner.closed, ["max_age"], "onClosed");
+    },
+  ],
+  [
+    "abort takes it away now, whatever is pending, and tells why once",
+    async (peer, owner, { until }) => {
+      peer.block();
+      fill(peer.connection);
+      peer.connection.abort("slow_consumer");
+      peer.connection.abort("unacked");
+      await until(() => owner.closed.length > 0);
+      await until(() => true);
+      expectEqual([owner.closed, owner.drained], [["slow_consumer"], 0], "onClosed and onDrained");
     },
   ],
   [

@@ -11,6 +11,7 @@ import type { ScannedEvent, Scanner } from "../wire/scan.ts";
 export class IteratorConnection implements Connection {
   readonly id: string;
   readonly peer = "in-process";
+  readonly isLocal = true;
   bytesWritten = 0;
   readonly #owner: ConnectionOwner;
   readonly #scanner: Scanner;
@@ -19,6 +20,8 @@ export class IteratorConnection implements Connection {
   #pendingBytes = 0;
   #isWakeWanted = false;
   #isClosed = false;
+  /** `end` was called: it closes when what waits has been taken. */
+  #endsBy: DisconnectReason | undefined;
   #notify: (() => void) | undefined;
 
   constructor(id: string, owner: ConnectionOwner) {
@@ -39,10 +42,11 @@ export class IteratorConnection implements Connection {
     return this.#pendingBytes;
   }
 
-  write(batch: Batch): void {
+  write(batch: Batch): boolean {
     this.bytesWritten += batch.frames.length;
     this.#scanner.push(batch.frames);
     this.#notify?.();
+    return this.#pendingBytes > 0;
   }
 
   wakeWhenDrained(): void {
@@ -50,16 +54,19 @@ export class IteratorConnection implements Connection {
   }
 
   end(reason: DisconnectReason, last?: Batch): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#endsBy !== undefined) return;
     if (last !== undefined) this.#scanner.push(last.frames);
-    this.#close(reason);
+    this.#endsBy = reason;
+    if (this.#taken === this.#waiting.length) this.#close(reason);
+    else this.#notify?.();
   }
 
   abort(reason: DisconnectReason): void {
     if (this.#isClosed) return;
     this.#waiting = [];
     this.#taken = 0;
-    this.#close(reason);
+    this.#pendingBytes = 0;
+    this.#close(this.#endsBy ?? reason);
   }
 
   /** The next event; waits for one if none is there. Undefined when the connection has ended. */
@@ -72,6 +79,7 @@ export class IteratorConnection implements Connection {
     }
     const event = this.#waiting[this.#taken] as ScannedEvent;
     this.#taken += 1;
+    this.#pendingBytes -= event.bytes;
     if (this.#taken === this.#waiting.length) this.#drained();
     return event;
   }
@@ -80,7 +88,9 @@ export class IteratorConnection implements Connection {
     this.#waiting = [];
     this.#taken = 0;
     this.#pendingBytes = 0;
-    if (!this.#isWakeWanted || this.#isClosed) return;
+    if (this.#isClosed) return;
+    if (this.#endsBy !== undefined) return this.#close(this.#endsBy);
+    if (!this.#isWakeWanted) return;
     this.#isWakeWanted = false;
     this.#owner.onDrained();
   }

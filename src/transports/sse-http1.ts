@@ -89,6 +89,7 @@ class SseHttp1Connection implements Connection {
   readonly id: string;
   readonly #response: ServerResponse;
   readonly #owner: ConnectionOwner;
+  readonly isLocal = false;
   #isWakeWanted = false;
   #reason: DisconnectReason | undefined;
   #isClosed = false;
@@ -138,13 +139,14 @@ class SseHttp1Connection implements Connection {
       : `${remoteAddress}:${remotePort}`;
   }
 
-  write(batch: Batch): void {
+  write(batch: Batch): boolean {
     if (this.#rest !== undefined) this.#writeRest();
     const bytes = this.#isChunked ? batch.chunk : batch.frames;
     if (bytes.length > PIECE_BYTES_MAX) this.#writePiece(bytes);
     else this.#socket.write(bytes);
     if (this.#isCorked) this.#uncork();
     this.#mayPend = this.#socket.writableLength > 0 || this.#rest !== undefined;
+    return this.#mayPend;
   }
 
   /**
@@ -167,6 +169,7 @@ class SseHttp1Connection implements Connection {
     if (this.#isCorked) this.#uncork();
     // Without destroySoon the socket would stay in keep-alive and hold up a drain (measured).
     this.#response.end(() => this.#socket.destroySoon());
+    this.#mayPend = true;
   }
 
   abort(reason: DisconnectReason): void {

@@ -6,7 +6,17 @@ import { networkInterfaces } from "node:os";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { subscribe } from "../../src/client/index.ts";
 import { folderWith } from "../config/support.ts";
-import { FREE_PORTS, MAIN, Lines, cleanEnv, ended, serve, sluice, start } from "./support.ts";
+import {
+  FREE_PORTS,
+  Lines,
+  MAIN,
+  cleanEnv,
+  ended,
+  openAcking,
+  serve,
+  sluice,
+  start,
+} from "./support.ts";
 
 beforeAll(ensureBuilt, 60_000);
 
@@ -46,22 +56,27 @@ test("piped, it says where it listens in one JSON line, and serves there", async
 });
 
 test.each(["SIGTERM", "SIGINT"] as const)(
-  "%s ends all streams cleanly, and the process with exit code 0 within a second",
+  "P06 %s: a client that acknowledges is let go at once, and the process ends with exit code 0 within a second",
   async (signal) => {
     const { url, child, exited, stdout } = await serve();
-    const response = await fetch(`${url}/v1/topics/a`);
+    const stream = await openAcking(url);
     const at = performance.now();
     child.kill(signal);
     // A body that is cut instead of ended would reject.
-    expect(await response.text()).toMatch(/retry: \d+\n\nevent: close\ndata: pool_draining\n\n$/);
+    expect(await stream.text).toMatch(/retry: \d+\n\nevent: close\ndata: pool_draining\n\n$/);
     expect(await exited).toBe(0);
     expect(performance.now() - at).toBeLessThan(1_000);
+    expect(JSON.parse(await stdout.until('"drained"'))).toMatchObject({
+      total: 1,
+      byHow: { ack: 1 },
+      isForced: false,
+    });
     await stdout.until('"closed"');
   },
 );
 
-test("a client that reads nothing does not hold up the end", async () => {
-  const { url, child, exited } = await serve();
+test("law 20 a client that reads nothing does not hold up the end beyond the deadline, and the exit code tells", async () => {
+  const { url, child, exited, stdout } = await serve(["--drain-deadline", "600ms"]);
   const reading = new AbortController();
   onTestFinished(() => reading.abort());
   await fetch(`${url}/v1/topics/a`, { signal: reading.signal });
@@ -73,16 +88,17 @@ test("a client that reads nothing does not hold up the end", async () => {
   });
   const at = performance.now();
   child.kill("SIGTERM");
-  expect(await exited).toBe(0);
-  expect(performance.now() - at).toBeLessThan(1_200);
+  expect(await exited).toBe(75);
+  expect(performance.now() - at).toBeLessThan(2_500);
+  expect(await stdout.until('"drained"')).toContain('"deadline":1');
 });
 
 test("Ctrl-C under npm arrives twice: streams are ended cleanly all the same", async () => {
   const { url, child, exited } = await serve();
-  const response = await fetch(`${url}/v1/topics/a`);
+  const stream = await openAcking(url);
   child.kill("SIGINT");
   child.kill("SIGINT");
-  expect(await response.text()).toMatch(/event: close\ndata: pool_draining\n\n$/);
+  expect(await stream.text).toMatch(/event: close\ndata: pool_draining\n\n$/);
   expect(await exited).toBe(0);
 });
 
@@ -240,10 +256,10 @@ test("P24 when nobody empties the pipe of its output, it serves, and ends within
   onTestFinished(() => void process.kill(-(shell.pid as number), "SIGKILL"));
   const url = `http://127.0.0.1:${port}`;
   await answering(`${url}/v1/nothing`);
-  const stream = await fetch(`${url}/v1/topics/a`);
+  const stream = await openAcking(url);
   const at = performance.now();
   process.kill(-(shell.pid as number), "SIGTERM");
-  expect(await stream.text()).toContain("pool_draining");
+  expect(await stream.text).toContain("pool_draining");
   let isUp = true;
   while (isUp)
     isUp = await fetch(`${url}/v1/nothing`).then(

@@ -123,3 +123,26 @@ export async function serve(
   const { url = "", adminUrl = "" } = listening;
   return { url, adminUrl, child, stdout, stderr, exited };
 }
+
+export interface AckingStream {
+  /** All that it was sent. Rejects if it was cut instead of ended. */
+  readonly text: Promise<string>;
+}
+
+/** A stream whose client acknowledges goodbye. It is open when this resolves. */
+export async function openAcking(url: string): Promise<AckingStream> {
+  const response = await fetch(`${url}/v1/topics/a`);
+  const id = response.headers.get("sluice-connection") ?? "";
+  const read = async (): Promise<string> => {
+    let text = "";
+    let hasAcked = false;
+    for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += chunk;
+      if (hasAcked || !text.includes("event: close")) continue;
+      hasAcked = true;
+      await fetch(`${url}/v1/connections/${id}/ack`, { method: "POST" });
+    }
+    return text;
+  };
+  return { text: read() };
+}

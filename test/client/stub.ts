@@ -9,7 +9,7 @@ export interface Stub {
   readonly requests: readonly IncomingMessage[];
 }
 
-type Answer = (response: ServerResponse, request: IncomingMessage) => void;
+export type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 
 /** A server that gives each request the next answer; the last one stays. */
 export async function startStub(...answers: readonly Answer[]): Promise<Stub> {
@@ -28,10 +28,13 @@ export async function startStub(...answers: readonly Answer[]): Promise<Stub> {
 }
 
 /** An event stream of `text`, which ends, or stays open. */
-export function stream(text: string, { ends = true } = {}): Answer {
+export function stream(
+  text: string,
+  { ends = true, headers = {} }: { ends?: boolean; headers?: Record<string, string> } = {},
+): Answer {
   return (response) => {
-    response.writeHead(200, { "Content-Type": "text/event-stream" });
-    response.write(text);
+    response.writeHead(200, { "Content-Type": "text/event-stream", ...headers }).flushHeaders();
+    if (text !== "") response.write(text);
     if (ends) response.end();
   };
 }

@@ -155,9 +155,9 @@ test("an announced close is followed by the next connection, at the same place",
   const { take, reconnects } = run({ url: stub.url, from: "earliest", backoff: { baseMs: 1e6 } });
   expect(dataOf(await take(9))).toEqual(["x", "y"]);
   expect(stub.requests.map(({ headers, url }) => [headers["last-event-id"], url])).toEqual([
-    [undefined, "/v1/topics/a?last_event_id=earliest"],
-    ["e.2", "/v1/topics/a"],
-    ["e.3", "/v1/topics/a"],
+    [undefined, "/v1/topics/a?last_event_id=earliest&on_overload=status"],
+    ["e.2", "/v1/topics/a?on_overload=status"],
+    ["e.3", "/v1/topics/a?on_overload=status"],
   ]);
   expect(reconnects[0]?.reason).toBe('the server said "pool_draining"');
   // `retry:` has replaced the base of the waits.
@@ -216,7 +216,7 @@ test.each([
   expect(stub.requests).toHaveLength(1);
 });
 
-test("a silent stream is given up and made again", async () => {
+test("S12 a silent stream is given up and made again", async () => {
   const stub = await startStub(stream("id: e.1\n\n", { ends: false }), status(204));
   const { take, reconnects } = run({ url: stub.url, idleMs: 30 });
   expect(await take(1)).toEqual([]);
@@ -225,7 +225,14 @@ test("a silent stream is given up and made again", async () => {
   ]);
 });
 
-test("a server that accepts and does not answer is given up (S12)", async () => {
+test("S12 an answer whose body never begins is given up, long before a silent stream would be", async () => {
+  const stub = await startStub(stream("", { ends: false }), status(204));
+  const { take, reconnects } = run({ url: stub.url, firstByteMs: 30, idleMs: 1e6, connectMs: 1e6 });
+  expect(await take(1)).toEqual([]);
+  expect(reconnects[0]?.reason).toBe("no sign of life within 30 ms");
+});
+
+test("S12 a server that accepts and does not answer is given up", async () => {
   const stub = await startStub(() => {}, status(204));
   const { take, reconnects } = run({ url: stub.url, connectMs: 30 });
   expect(await take(1)).toEqual([]);
@@ -305,5 +312,5 @@ test("leaving the loop closes the connection", async () => {
 test("a base with a path is where Sluice is mounted", async () => {
   const stub = await startStub(status(204));
   await run({ url: `${stub.url}/mounted/`, topics: ["a/b c"] }).take(1);
-  expect(stub.requests[0]?.url).toBe("/mounted/v1/topics/a/b%20c");
+  expect(stub.requests[0]?.url).toBe("/mounted/v1/topics/a/b%20c?on_overload=status");
 });

@@ -191,7 +191,7 @@ export const BAD_CONFIGS: readonly (readonly [name: string, said: Said, line: st
   [
     "a rule with a bad policy",
     yaml("topics:\n  - match: a\n    policy: drop"),
-    `${range("3:13", "topics.0.policy")} one of disconnect, conflate, not "drop"`,
+    `${range("3:13", "topics.0.policy")} one of disconnect, drop-oldest, conflate, not "drop"`,
   ],
   [
     "a rule that keeps nothing",

@@ -8,6 +8,7 @@ import { Pattern } from "../../src/core/pattern.ts";
 import type { WireForm } from "../../src/core/publication.ts";
 import { selectTopics } from "../../src/core/selection.ts";
 import type { TopicRule, TopicSettingsInput } from "../../src/core/settings.ts";
+import type { HeartbeatMode } from "../../src/core/subscriber.ts";
 import { FakeConnection, VirtualRuntime } from "../../src/testing/index.ts";
 import { createScanner } from "../../src/wire/scan.ts";
 import type { ScannedEvent } from "../../src/wire/scan.ts";
@@ -41,9 +42,9 @@ export class Bench {
   }
 
   subscribe(topics: string | readonly string[], options: ClientOptions = {}): Promise<Opening> {
-    const { start, form = "plain", tenant = "t" } = options;
+    const { start, form = "plain", tenant = "t", heartbeat = "comment" } = options;
     const selection = selectTopics([topics].flat());
-    return this.hub.subscribe({ tenant, selection, form, start });
+    return this.hub.subscribe({ tenant, selection, form, start, heartbeat });
   }
 
   async join(topics: string | readonly string[], options: ClientOptions = {}): Promise<Client> {
@@ -62,6 +63,8 @@ export interface ClientOptions {
   readonly form?: WireForm;
   readonly tenant?: string;
   readonly hasHello?: boolean;
+  readonly heartbeat?: HeartbeatMode;
+  readonly isLocal?: boolean;
   /** Every write takes so long. */
   readonly writeMs?: number;
   /** Told of each piece of bytes that arrives. */
@@ -78,6 +81,7 @@ export class Client {
   readonly blocks: string[] = [];
   readonly events: ScannedEvent[] = [];
   readonly gaps: { reason: string; from: string | null; to: string; topics?: string[] }[] = [];
+  readonly retries: number[] = [];
   lastEventId = "";
   text = "";
 
@@ -89,12 +93,16 @@ export class Client {
       onEvent: (event) => this.#onEvent(event),
       onId: (primer) => void this.blocks.push(`primer ${seqOf(primer)}`),
       onComment: (text) => void this.blocks.push(`: ${text}`),
-      onRetry: () => void this.blocks.push("retry"),
+      onRetry: (retryMs) => {
+        this.retries.push(retryMs);
+        this.blocks.push("retry");
+      },
     });
     this.connection = new FakeConnection({
       id,
       owner: opening.subscriber,
       runtime,
+      isLocal: options.isLocal ?? false,
       onBytes: (bytes) => {
         runtime.elapse(options.writeMs ?? 0);
         this.text += Buffer.from(bytes).toString();
@@ -120,7 +128,7 @@ export class Client {
       const gap = JSON.parse(event.data) as (typeof this.gaps)[number];
       this.gaps.push(gap);
       this.blocks.push(`gap ${gap.reason}`);
-    } else if (event.event === "hello" || event.event === "close") {
+    } else if (["hello", "close", "heartbeat"].includes(event.event)) {
       this.blocks.push(event.event);
     } else {
       this.events.push(event);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { BATCH_BYTES_MAX } from "../../src/core/batch.ts";
-import { PENDING_BYTES_MAX } from "../../src/core/tenant-hub.ts";
+import { PENDING_BYTES_MAX } from "../../src/core/lane-hub.ts";
 import { Bench, rule, texts } from "./bench.ts";
 import type { Client } from "./bench.ts";
 

@@ -17,7 +17,7 @@ import { Bench, texts } from "./bench.ts";
 const EVERYTHING = {
   upTo: Number.MAX_SAFE_INTEGER,
   bytesMax: Number.MAX_SAFE_INTEGER,
-  wallTime: 0,
+  now: 0,
 };
 
 function tenantLog(retention: Partial<Retention> = {}, topicsMax = 1_000): TenantLog {
@@ -28,7 +28,7 @@ function tenantLog(retention: Partial<Retention> = {}, topicsMax = 1_000): Tenan
 
 function append(log: TenantLog, topic: string, size = 10, at = 0): number {
   const event = { fields: encodeFields(undefined, "x".repeat(size)) };
-  return log.append(log.open(topic, at), event, "event", at, at).seq;
+  return log.append(log.open(topic, at), event, "event", at).seq;
 }
 
 function retained(log: TenantLog, ...topics: string[]): number[] {
@@ -209,7 +209,7 @@ describe("memory", () => {
     append(log, "idle");
     for (let round = 0; round < 10; round += 1) {
       for (let index = 0; index < 20; index += 1) append(log, `busy/${index}`);
-      log.sweep(0, 1_000, 10);
+      log.sweep(1_000, 10);
     }
     expect(log.find("idle")?.length).toBe(0);
   });

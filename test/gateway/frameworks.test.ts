@@ -130,8 +130,9 @@ test("a gateway that drains says goodbye to its streams and opens no more", asyn
   const gateway = newGateway();
   const world = await serve(gateway.handler);
   const stream = await openStream(world, "/v1/topics/a");
-  gateway.drain();
+  const drained = gateway.drain({ ackWaitMs: 50 });
   expect(await stream.ended).toBe(true);
+  expect(await drained).toMatchObject({ total: 1, byHow: { ack_timeout: 1 }, isForced: false });
   expect(stream.events).toMatchObject([{ event: "close", data: "pool_draining" }]);
   const refused = await send(world, "/v1/topics/a");
   expect([refused.status, refused.json["code"]]).toEqual([503, "shutting_down"]);

@@ -24,6 +24,8 @@ export interface WorldOptions {
   readonly logger?: ServerOptions["logger"];
   readonly broker?: MemoryBrokerOptions;
   readonly hub?: Partial<HubOptions>;
+  /** Windows, TLS and the like. */
+  readonly server?: Partial<ServerOptions>;
 }
 
 /** Starts a gateway that the end of the test closes. */
@@ -40,6 +42,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     adminPort: 0,
     ...(options.gateway !== undefined && { gateway: options.gateway }),
     ...(options.logger !== undefined && { logger: options.logger }),
+    ...options.server,
   });
   onTestFinished(() => server.close());
   return { ...server, hub, port: Number(new URL(server.url).port) };

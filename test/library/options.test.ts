@@ -16,8 +16,8 @@ const WRONG: [CreateHubOptions, string][] = [
     "topics.1.retention.countMax must be 1 to 1000000000, is 0",
   ],
   [
-    { topics: [{ match: "a", policy: "drop-oldest" as "conflate" }] },
-    'topics.0.policy must be disconnect or conflate, is "drop-oldest"',
+    { topics: [{ match: "a", policy: "drop-newest" as "conflate" }] },
+    'topics.0.policy must be disconnect or drop-oldest or conflate, is "drop-newest"',
   ],
 ];
 

@@ -93,13 +93,34 @@ describeWith({ chromium: needs("chromium") }, "the playground", ({ chromium }) =
     expect(await a.marks("gap").textContent()).toMatch(/^Gap: trimmed What lies after .+\.1 up to/);
   });
 
-  test("a closing gateway and an ended topic are told, and what has ended is not asked again", async () => {
+  test("P12 a drain is told as a notice and acknowledged, and EventSource resumes by itself", async () => {
+    const { world, a, b, errors, publishButton } = await open();
+    await publishButton.click();
+    for (const panel of [a, b]) await until(() => received(panel), 1);
+    const leaving = [...world.hub.subscribers()];
+    for (const subscriber of leaving) subscriber.goodbye("pool_draining", 50);
+    await until(() => leaving.every(({ hasAcked }) => hasAcked), true);
+    for (const subscriber of leaving) subscriber.finish();
+    for (const panel of [a, b]) await until(() => panel.marks("resume").count(), 1);
+    expect(await a.marks("close").textContent()).toMatch(
+      /^The gateway shuts down \(pool_draining\)/,
+    );
+    // It was told, so it is no connection that was lost.
+    expect(await a.marks("cut").count()).toBe(0);
+    await publishButton.click();
+    for (const panel of [a, b]) await until(() => received(panel), 2);
+    for (const panel of [a, b]) await expectUnbroken(panel, 2);
+    expect(world.hub.metrics.get("sluice_acks_total", "accepted")).toBe(2);
+    expect(errors).toEqual([]);
+  });
+
+  test("a renewed connection and an ended topic are told, and what has ended is not asked again", async () => {
     const { world, a, publishButton } = await open();
     await publishButton.click();
     await until(() => received(a), 1);
-    for (const subscriber of world.hub.subscribers()) subscriber.end("pool_draining", 50);
+    for (const subscriber of world.hub.subscribers()) subscriber.end("max_age", 50);
     await until(() => a.marks("resume").count(), 1);
-    expect(await a.marks("close").textContent()).toContain("pool_draining");
+    expect(await a.marks("close").textContent()).toContain("max_age");
     await world.hub.end("default", "demo", "deleted");
     await until(() => a.text("state"), "ended");
     expect(await a.marks("end").textContent()).toContain("deleted");

@@ -62,6 +62,24 @@ const PLANTS: Record<string, Plants> = {
         subscriber.fallBack = (settledTo) => fallBack(settledTo + 1);
       }),
   },
+  "whoever joins a lane is taken for live before it has read what was appended until then": {
+    hub: (hub) =>
+      forSubscribers(hub, (subscriber) => {
+        Object.defineProperty(subscriber, "joinedTo", { get: () => 0, set: () => {} });
+      }),
+  },
+  "whoever changes lanes skips what it has not read yet": {
+    hub: (hub) =>
+      forSubscribers(hub, (subscriber) => {
+        let lane = subscriber.lane;
+        const onRead = subscriber.onRead.bind(subscriber);
+        subscriber.onRead = (result) => {
+          const hasMoved = result.lane !== lane;
+          lane = result.lane;
+          onRead(hasMoved ? { ...result, through: result.head } : result);
+        };
+      }),
+  },
   "an epoch that changes is ignored": {
     hub: (hub) =>
       forSubscribers(hub, (subscriber) => {
@@ -108,6 +126,7 @@ function onWrite(
   connection.write = (batch) => {
     count += 1;
     decide(write, batch, count);
+    return connection.pendingBytes > 0;
   };
   return connection;
 }

@@ -34,7 +34,8 @@ export class RawStream {
   error: Error | undefined;
   #wake: () => void = () => {};
 
-  constructor(port: number) {
+  /** A port of this machine, or a socket that is connected to one. */
+  constructor(target: number | Socket) {
     const scanner = createScanner({
       onEvent: (event) => this.events.push(event),
       onId: (id) => this.places.push(id),
@@ -49,7 +50,7 @@ export class RawStream {
         this.lastEventId = scanner.lastEventId;
       },
     });
-    this.socket = connect({ port, host: "127.0.0.1" });
+    this.socket = typeof target === "number" ? connect(target, "127.0.0.1") : target;
     this.socket.setNoDelay(true);
     this.socket.on("data", (bytes: Buffer) => {
       this.segments.push(bytes);

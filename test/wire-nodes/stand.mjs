@@ -6,6 +6,7 @@ import { Socket } from "node:net";
 const dist = new URL("../../dist/", import.meta.url);
 const { createGateway, createHub } = await import(new URL("index.js", dist).href);
 const { startServer } = await import(new URL("gateway/server.js", dist).href);
+const { readTlsIdentity } = await import(new URL("gateway/tls.js", dist).href);
 const { openSseHttp1 } = await import(new URL("transports/sse-http1.js", dist).href);
 const { controlBatch } = await import(new URL("core/batch.js", dist).href);
 const { encodeEvent } = await import(new URL("wire/frame.js", dist).href);
@@ -27,13 +28,14 @@ const hub = createHub({
   topics: [{ match: "**", retention: { countMax: 100_000, bytesMax: 128 * MIB } }],
   heartbeat: { heartbeatMs: 1_000 },
 });
-const server = await startServer(hub.core, {
+const options = {
   host: "127.0.0.1",
   port: 0,
   adminHost: "127.0.0.1",
   adminPort: 0,
   gateway: { retryMs: 50 },
-});
+};
+const server = await startServer(hub.core, options);
 
 let slowResponse;
 /** The connection that was opened last at /transport, and what its owner was told. */
@@ -105,6 +107,11 @@ const OPERATIONS = {
     slowResponse.end("slow");
   },
   close: () => server.close(),
+  /** The same hub over HTTPS; returns the port. */
+  tls: async (files) => {
+    const { url } = await startServer(hub.core, { ...options, tls: readTlsIdentity(files) });
+    return Number(new URL(url).port);
+  },
   hub: () => ({
     mishaps,
     subscribersNow: hub.core.subscribersNow,

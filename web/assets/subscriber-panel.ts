@@ -21,6 +21,15 @@ const STATES: Readonly<Record<State, { label: string; button: string }>> = {
   failed: { label: "failed", button: "Try again" },
 };
 
+/** What `event: close` means, in words. */
+const GOODBYES: Readonly<Record<string, string>> = {
+  pool_draining: "The gateway shuts down",
+  max_age: "The gateway renews the connection",
+  overloaded: "The gateway has no room now",
+  closed_by_operator: "An operator closed the connection",
+  internal_error: "The gateway made a mistake",
+};
+
 /** What a page shows to all of its subscribers. */
 export interface Feed {
   readonly topic: string;
@@ -49,6 +58,8 @@ export class SubscriberPanel implements SubscriptionOwner {
   #subscription: Subscription | undefined;
   #continuity: Continuity | undefined;
   #break: Break | undefined;
+  /** The gateway has said why: the end that follows is no surprise. */
+  #isGoodbye = false;
   #received = 0;
   #countdown = 0;
   #slow = 0;
@@ -79,6 +90,7 @@ export class SubscriberPanel implements SubscriptionOwner {
     this.#feed = feed;
     this.#continuity = new Continuity(feed.ledger);
     this.#break = undefined;
+    this.#isGoodbye = false;
     this.#received = 0;
     this.#list.clear();
     this.#subscription = new Subscription(feed.topic, feed.start, feed.names, this);
@@ -110,7 +122,7 @@ export class SubscriberPanel implements SubscriptionOwner {
     clearTimeout(this.#slow);
     if (state === "connecting") this.#slow = setTimeout(() => this.#tellSlow(), SLOW_MS);
     if (state === "cut") this.#breakOff("cut", "Cut here", "The log goes on without this reader.");
-    if (state === "reconnecting") {
+    if (state === "reconnecting" && !this.#isGoodbye) {
       this.#breakOff("cut", "Connection lost", "The browser reconnects by itself.");
     }
     if (state === "open") this.#opened();
@@ -129,7 +141,10 @@ export class SubscriberPanel implements SubscriptionOwner {
     } else if (name === "gap") {
       this.#gap(data);
     } else if (name === "close") {
-      this.#say("close", `The gateway closes: ${data}`);
+      this.#isGoodbye = true;
+      const words = Object.hasOwn(GOODBYES, data) ? GOODBYES[data] : "The gateway closes";
+      const detail = "The browser reconnects by itself and goes on at the next event.";
+      this.#breakOff("close", `${words} (${data})`, detail);
     } else {
       this.#received += 1;
       this.#continuity?.saw(id);
@@ -161,6 +176,7 @@ export class SubscriberPanel implements SubscriptionOwner {
   }
 
   #opened(): void {
+    this.#isGoodbye = false;
     const broken = this.#break;
     if (broken === undefined || broken.mark !== undefined) {
       this.#say("open", "Connected");

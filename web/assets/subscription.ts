@@ -1,7 +1,7 @@
 import type { Delivered } from "./event-list.ts";
 import { problemOf, unreachable } from "./problem.ts";
 import type { Problem } from "./problem.ts";
-import { subscribeUrl } from "./topic.ts";
+import { ackUrl, subscribeUrl } from "./topic.ts";
 
 /** `cut`: by the page. `ended`: the topic is finished. `failed`: refused, and EventSource gave up. */
 export type State = "connecting" | "open" | "reconnecting" | "cut" | "ended" | "failed";
@@ -30,6 +30,8 @@ export class Subscription {
   readonly #owner: SubscriptionOwner;
   readonly #names = new Set<string>();
   #source: EventSource | undefined;
+  /** What hello called the connection. */
+  #connection: string | undefined;
 
   constructor(topic: string, start: string, names: Iterable<string>, owner: SubscriptionOwner) {
     this.#topic = topic;
@@ -52,9 +54,6 @@ export class Subscription {
     const source = new EventSource(subscribeUrl(this.#topic, this.place, document.baseURI));
     this.#source = source;
     this.#move("connecting");
-    source.addEventListener("open", () => {
-      if (source === this.#source) this.#move("open");
-    });
     source.addEventListener("error", () => {
       if (source !== this.#source) return;
       if (source.readyState === EventSource.CLOSED) this.#ask(source);
@@ -78,19 +77,38 @@ export class Subscription {
 
   readonly #onEvent = (event: MessageEvent<string>): void => {
     if (event.target !== this.#source) return;
+    this.#opened();
     if (event.lastEventId !== "") this.place = event.lastEventId;
     this.#owner.onEvent({ id: event.lastEventId, name: event.type, data: event.data });
   };
 
   readonly #onControl = (event: MessageEvent<string>): void => {
     if (event.target !== this.#source) return;
+    if (event.type === "close") this.#acknowledge(event.data);
+    else this.#opened();
     if (event.lastEventId !== "") this.place = event.lastEventId;
+    if (event.type === "hello") {
+      this.#connection = (JSON.parse(event.data) as { connection: string }).connection;
+    }
     this.#owner.onControl(event.type as ControlName, event.data, event.lastEventId);
     if (event.type !== "end") return;
     // Nothing can follow; without this the browser would ask once more and be answered 204.
     this.close();
     this.#move("ended");
   };
+
+  /** Not when EventSource says so: a gateway without room answers 200 too, and says goodbye at once. */
+  #opened(): void {
+    if (this.state === "connecting" || this.state === "reconnecting") this.#move("open");
+  }
+
+  /** A gateway that drains waits to hear that its goodbye has come. It waits in vain if this fails. */
+  #acknowledge(reason: string): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (reason !== "pool_draining" || connection === undefined) return;
+    fetch(ackUrl(connection, document.baseURI), { method: "POST" }).catch(() => {});
+  }
 
   #move(state: State): void {
     this.state = state;

@@ -32,6 +32,11 @@ export function publishUrl(topic: string, event: string, base: string): URL {
   return url;
 }
 
+/** Where a goodbye is acknowledged. */
+export function ackUrl(connection: string, base: string): URL {
+  return new URL(`v1/connections/${encodeURIComponent(connection)}/ack`, base);
+}
+
 /** Where a subscriber connects. `after` is a cursor, or `earliest`, `latest`, `last:<n>`. */
 export function subscribeUrl(topic: string, after: string, base: string): URL {
   const url = topicUrl(topic, base);

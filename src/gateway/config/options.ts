@@ -26,7 +26,7 @@ export function configOptions(): readonly Option[] {
 }
 
 /** Variables that the command reads beside the options. */
-export const OTHER_VARIABLES = ["SLUICE_CONFIG", "SLUICE_URL"] as const;
+export const OTHER_VARIABLES = ["SLUICE_CONFIG", "SLUICE_URL", "SLUICE_ADMIN_URL"] as const;
 
 function optionsOf(schema: z.core.$ZodType, path: readonly string[]): Option[] {
   const inner = schema instanceof z.ZodPrefault ? schema.def.innerType : schema;
