@@ -101,8 +101,8 @@ for (const { name, program, start } of PROXIES) {
       })();
       const diagnosed = diagnose(proxy.url, "--wait", "9s");
       for (let n = 0; n < 3; n += 1) {
-        // Behind the cut that the pause brings, whether the client is back by then or not.
-        if (n > 0) await sleep(6_000);
+        // Behind the cut that the pause brings: the client is back after 3 s at most, and cut 5 s later.
+        if (n > 0) await sleep(9_000);
         await post(world, "/v1/topics/quiet", `${n}`);
       }
       expect(await received).toEqual(["0", "1", "2"]);
