@@ -56,7 +56,8 @@ export class FlushScheduler {
         this.#active.push(tenant);
       }
     }
-    if (this.#active.length === 0) return;
+    // Whoever was written to may have asked for a turn already: one is enough.
+    if (this.#active.length === 0 || this.#isScheduled) return;
     this.#isScheduled = true;
     this.#runtime.defer(this.#turn);
   };

@@ -102,7 +102,7 @@ export class LaneHub implements SubscriberHome, Sharer {
   }
 
   get hasWork(): boolean {
-    return this.#window !== undefined || this.#pending.length > 0 || this.#reads.isReady;
+    return this.#window !== undefined || this.#pending.length > 0 || this.#reads.hasWork;
   }
 
   /** The topics that somebody follows here, as far as they were seen. */
@@ -183,9 +183,12 @@ export class LaneHub implements SubscriberHome, Sharer {
         this.#window.close();
         this.#window = undefined;
       }
+      // What was read reaches up to what is frozen: whoever is written it now is live before the next window.
+      if (!this.#reads.write(slice, spend)) return;
       if (this.#pending.length === 0 || this.#isReadDue) {
         this.#isReadDue = false;
-        const hasStarted = this.#reads.serve(slice, spend);
+        const hasStarted = this.#reads.start(slice);
+        if (this.#reads.hasArrived) continue;
         if (this.#pending.length === 0) return;
         // What the broker has at hand is here before the next turn, and the window after it finds them live.
         if (hasStarted) slice.end();
@@ -240,7 +243,11 @@ export class LaneHub implements SubscriberHome, Sharer {
   #reconsider(audiences: readonly Audience[]): void {
     const { settledTo } = this;
     for (const { subscribers } of audiences) {
-      for (const subscriber of subscribers) subscriber.fallBack(settledTo);
+      for (const subscriber of subscribers) {
+        // Whoever reads already does not go live with an answer from before this.
+        if (subscriber.state !== "live") subscriber.joinedTo = this.#tenant.seenTo;
+        subscriber.fallBack(settledTo);
+      }
     }
   }
 

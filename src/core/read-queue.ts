@@ -1,13 +1,14 @@
 import type { Runtime } from "../internal/clock.ts";
 import { Ring } from "../internal/ring.ts";
 import { BATCH_BYTES_MAX } from "./batch.ts";
-import type { Broker, ReadResult } from "./broker.ts";
-import type { Slice } from "./slice.ts";
+import type { Broker, ReadFrom } from "./broker.ts";
 import type { Metrics } from "./metrics.ts";
+import { SharedRead, SharedReads } from "./shared-read.ts";
+import type { Slice } from "./slice.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Reads of one lane of a tenant under way at once: it bounds the memory of results, and 64 batches fill one turn. */
-const READS_MAX = 64;
+/** Readers of one lane whose reads are under way or wait to be written: what a lane may owe before the next window. */
+const READERS_MAX = 64;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
@@ -26,13 +27,24 @@ export interface ReadQueueOptions {
   onReady(): void;
 }
 
+/** A reader whose read has come. */
+interface Arrived {
+  readonly subscriber: Subscriber;
+  readonly read: SharedRead;
+  /** Of the log in which the reader's place was asked for: in another the same number is another place. */
+  readonly epoch: string;
+}
+
 /**
  * The subscribers of one lane that replay or lag, in turn: one batch each, then the next. A read
- * may be late; while it is under way its subscriber waits and nobody else does.
+ * may be late; while it is under way its subscriber waits and nobody else does. What it brought is
+ * written when the lane is served, like everything else, and paid for in bytes and in time.
  */
 export class ReadQueue {
   readonly #options: ReadQueueOptions;
   readonly #ready = new Ring<Subscriber>();
+  readonly #arrived = new Ring<Arrived>();
+  readonly #shared = new SharedReads();
   #readsNow = 0;
   #failures = 0;
   #pausedUntil = 0;
@@ -41,40 +53,67 @@ export class ReadQueue {
     this.#options = options;
   }
 
-  /** Somebody waits and may be served now. */
-  get isReady(): boolean {
-    return (
-      this.#ready.length > 0 &&
-      this.#readsNow < READS_MAX &&
-      this.#options.runtime.now() >= this.#pausedUntil
-    );
+  /** Somebody may be written to or served now. */
+  get hasWork(): boolean {
+    return this.#arrived.length > 0 || this.#isReady;
+  }
+
+  get hasArrived(): boolean {
+    return this.#arrived.length > 0;
   }
 
   enqueue(subscriber: Subscriber): void {
     this.#queue(subscriber);
-    if (this.isReady) this.#options.onReady();
+    if (this.#isReady) this.#options.onReady();
   }
 
   /**
-   * Starts reads until nobody is ready, too many are under way, or the slice or allowance is spent.
-   * True if it started any.
+   * Starts reads until nobody is ready, too many are under way, or the slice is spent. Who stands where
+   * somebody has read before needs none. True if it started any.
    */
-  serve(slice: Slice, spend: (bytes: number) => boolean): boolean {
+  start(slice: Slice): boolean {
     let hasStarted = false;
-    while (this.isReady) {
+    while (this.#isReady && !slice.isSpent) {
       const subscriber = this.#ready.shift();
       if (subscriber === undefined) break;
       if (subscriber.state !== "reading") {
         subscriber.isQueued = false;
         continue;
       }
-      this.#read(subscriber);
-      hasStarted = true;
-      slice.spendRead();
-      // The result is written when it comes; it is paid for now, or a slice could start any number.
-      if (spend(BATCH_BYTES_MAX) || slice.isSpent) break;
+      const { selection, from, readTo } = subscriber;
+      const read =
+        typeof from === "number" ? this.#shared.find(selection, from, readTo) : undefined;
+      if (read === undefined) {
+        this.#read(subscriber, from, readTo);
+        hasStarted = true;
+        slice.spendRead();
+      } else {
+        this.#arrived.push({ subscriber, read, epoch: this.#options.tenant.epoch });
+      }
     }
     return hasStarted;
+  }
+
+  /** Writes what reads have brought. False if the slice is spent or `spend`, told the bytes of each, says so. */
+  write(slice: Slice, spend: (bytes: number) => boolean): boolean {
+    for (;;) {
+      if (this.#arrived.length === 0) {
+        if (this.#ready.length === 0 && this.#readsNow === 0) this.#shared.clear();
+        return true;
+      }
+      if (slice.isSpent) return false;
+      const bytes = this.#write(this.#arrived.shift() as Arrived);
+      slice.spendRead();
+      if (spend(bytes)) return this.#arrived.length === 0;
+    }
+  }
+
+  get #isReady(): boolean {
+    return (
+      this.#ready.length > 0 &&
+      this.#readsNow + this.#arrived.length < READERS_MAX &&
+      this.#options.runtime.now() >= this.#pausedUntil
+    );
   }
 
   #queue(subscriber: Subscriber): void {
@@ -83,37 +122,37 @@ export class ReadQueue {
     this.#ready.push(subscriber);
   }
 
-  #read(subscriber: Subscriber): void {
+  #read(subscriber: Subscriber, from: ReadFrom, upTo: number): void {
     const { broker, tenant, metrics } = this.#options;
+    const { selection } = subscriber;
     const { epoch } = tenant;
     this.#readsNow += 1;
     metrics.plain.sluice_log_reads_total += 1;
-    broker
-      .read({
-        tenant: tenant.name,
-        selection: subscriber.selection,
-        from: subscriber.from,
-        upTo: subscriber.readTo,
-        bytesMax: BATCH_BYTES_MAX,
-      })
-      .then(
-        (result) => this.#onRead(subscriber, result, epoch),
-        () => this.#onFailure(subscriber),
-      );
+    broker.read({ tenant: tenant.name, selection, from, upTo, bytesMax: BATCH_BYTES_MAX }).then(
+      (result) => {
+        const read = new SharedRead(result);
+        const isOfNow = result.epoch === epoch && epoch === tenant.epoch;
+        if (typeof from === "number" && isOfNow) this.#shared.keep(selection, from, upTo, read);
+        this.#readsNow -= 1;
+        this.#failures = 0;
+        this.#arrived.push({ subscriber, read, epoch });
+        this.#options.onReady();
+      },
+      () => this.#onFailure(subscriber),
+    );
   }
 
-  /** `epoch` is the one in which the reader's place was asked for: in another the same number is another place. */
-  #onRead(subscriber: Subscriber, result: ReadResult, epoch: string): void {
-    this.#readsNow -= 1;
+  #write({ subscriber, read, epoch }: Arrived): number {
     subscriber.isQueued = false;
-    this.#failures = 0;
-    if (subscriber.state === "reading") {
-      // A result of another incarnation than the hub knows: the tail brings the news, then it reads again.
-      const { tenant } = this.#options;
-      if (result.epoch === tenant.epoch && epoch === tenant.epoch) subscriber.onRead(result);
-      else this.#retry(subscriber);
+    if (subscriber.state !== "reading") return 0;
+    const { tenant } = this.#options;
+    if (read.result.epoch !== tenant.epoch || epoch !== tenant.epoch) {
+      // Of another incarnation than the hub knows: the tail brings the news, then it reads again.
+      this.#shared.clear();
+      this.#retry(subscriber);
+      return 0;
     }
-    if (this.isReady) this.#options.onReady();
+    return subscriber.onRead(read);
   }
 
   #onFailure(subscriber: Subscriber): void {
@@ -134,7 +173,7 @@ export class ReadQueue {
     this.#pausedUntil = runtime.now() + delayMs;
     runtime.after(delayMs, () => {
       this.#pausedUntil = 0;
-      if (this.isReady) this.#options.onReady();
+      if (this.#isReady) this.#options.onReady();
     });
   }
 }

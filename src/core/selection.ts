@@ -12,7 +12,12 @@ export const PATTERNS_MAX = 64;
 export interface Selection {
   readonly names: readonly string[];
   readonly patterns: readonly Pattern[];
+  /** The same for equal selections, and for no others: lines of sorted names and patterns. None for long ones. */
+  readonly key?: string | undefined;
 }
+
+/** Longer keys cost more to compare than what equal selections could share. */
+const KEY_LENGTH_MAX = 512;
 
 /**
  * Sorts `texts` into names and patterns, each once.
@@ -37,5 +42,12 @@ export function selectTopics(texts: readonly string[]): Selection {
   return {
     names: unique.filter((text) => !Pattern.isPattern(text)).map(checkTopicName),
     patterns: patterns.map((text) => Pattern.parse(text)),
+    key: keyOf(unique),
   };
+}
+
+function keyOf(texts: readonly string[]): string | undefined {
+  let length = texts.length;
+  for (const text of texts) length += text.length;
+  return length > KEY_LENGTH_MAX ? undefined : texts.toSorted().join("\n");
 }

@@ -14,6 +14,7 @@ import type { WireForm } from "./publication.ts";
 import { composeRead } from "./replay.ts";
 import type { ComposedRead, Dropped } from "./replay.ts";
 import type { Selection } from "./selection.ts";
+import type { SharedRead } from "./shared-read.ts";
 import type { Lane } from "./settings.ts";
 
 export const SUBSCRIBER_STATES = ["reading", "live", "draining", "closed"] as const;
@@ -219,17 +220,28 @@ export class Subscriber implements ConnectionOwner, Waiter {
     this.#advance({ ...result, publications });
   }
 
-  /** What a read of the log brought. Called while `reading`, with nothing pending. */
-  onRead(result: ReadResult): void {
+  /** What a read of the log brought, while `reading`. Returns the bytes written. */
+  onRead(read: SharedRead): number {
+    // A heartbeat may have been written meanwhile, and not have left: nothing is written behind it.
+    if (this.isPending) {
+      this.#readOn();
+      return 0;
+    }
+    const { result } = read;
     const { frames, publications } = this.#compose(result);
     // A gap is followed by the place from which delivery continues, here as at the start.
     const isGap = frames.length > 0;
-    const prelude = isGap ? [...frames, primerFrame(result.epoch, placeOf(result))] : [];
+    let bytes = 0;
     if (isGap || publications.length > 0) {
-      this.#write(batchOf(publications, this.form, prelude), this.#home.now());
+      const prelude = isGap ? [...frames, primerFrame(result.epoch, placeOf(result))] : [];
+      const isShared = !isGap && publications === result.publications;
+      const batch = isShared ? read.batch(this.form) : batchOf(publications, this.form, prelude);
+      this.#write(batch, this.#home.now());
+      bytes = batch.frames.length;
     }
     if (isGap) this.#sentId(placeOf(result));
     this.#advance({ ...result, publications });
+    return bytes;
   }
 
   /**

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Batch } from "../../src/core/batch.ts";
 import { controlBatch } from "../../src/core/batch.ts";
 import type { Hub } from "../../src/core/hub.ts";
+import { SharedRead } from "../../src/core/shared-read.ts";
 import type { Subscriber } from "../../src/core/subscriber.ts";
 import type { FakeConnection } from "../../src/testing/index.ts";
 import { runSchedule } from "./schedule.ts";
@@ -49,9 +50,9 @@ const PLANTS: Record<string, Plants> = {
     hub: (hub) =>
       forSubscribers(hub, (subscriber) => {
         const onRead = subscriber.onRead.bind(subscriber);
-        subscriber.onRead = (result) => {
+        subscriber.onRead = ({ result }) => {
           const publications = result.publications.slice(0, -1);
-          onRead({ ...result, publications });
+          return onRead(new SharedRead({ ...result, publications }));
         };
       }),
   },
@@ -73,10 +74,11 @@ const PLANTS: Record<string, Plants> = {
       forSubscribers(hub, (subscriber) => {
         let lane = subscriber.lane;
         const onRead = subscriber.onRead.bind(subscriber);
-        subscriber.onRead = (result) => {
+        subscriber.onRead = (read) => {
+          const { result } = read;
           const hasMoved = result.lane !== lane;
           lane = result.lane;
-          onRead(hasMoved ? { ...result, through: result.head } : result);
+          return onRead(hasMoved ? new SharedRead({ ...result, through: result.head }) : read);
         };
       }),
   },
