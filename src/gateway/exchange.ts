@@ -5,6 +5,7 @@ import { plainHeaders } from "../wire/headers.ts";
 import type { Door } from "./door.ts";
 import { closeBehind } from "./last-answer.ts";
 import type { Logger } from "./logger.ts";
+import type { PublishQueue } from "./publish-queue.ts";
 
 /** What every route works with. */
 export interface Services {
@@ -12,6 +13,7 @@ export interface Services {
   readonly runtime: Runtime;
   readonly logger: Logger;
   readonly door: Door;
+  readonly publishes: PublishQueue;
   /** Reconnect delay before jitter, in milliseconds. */
   readonly retryMs: number;
   /** Body of an NDJSON batch, in bytes. */

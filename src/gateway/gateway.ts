@@ -26,6 +26,7 @@ import type { Logger } from "./logger.ts";
 import { loadPlayground } from "./playground.ts";
 import { answerProblem, RefusedError, toSluiceError } from "./problem.ts";
 import { publish } from "./publish.ts";
+import { PublishQueue } from "./publish-queue.ts";
 import { subscribeEvents, subscribeTopic } from "./subscribe.ts";
 import { declareTopic, deleteTopic } from "./topics.ts";
 
@@ -125,6 +126,7 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
   const services: Services = {
     hub,
     door,
+    publishes: new PublishQueue(runtime),
     logger,
     hasPlayground,
     runtime,

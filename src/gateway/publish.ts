@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Idempotency } from "../core/broker.ts";
 import type { EventInput } from "../core/event.ts";
 import { checkIdempotencyKey } from "../core/idempotency.ts";
@@ -12,6 +12,7 @@ import { fingerprintOf } from "./ids.ts";
 import { bodyKindOf } from "./media-type.ts";
 import type { BodyKind } from "./media-type.ts";
 import { checkJson, splitNdjson } from "./ndjson.ts";
+import { beginPublish, endPublish } from "./publish-queue.ts";
 import { parseQuery } from "./query.ts";
 import { inTurn } from "./turns.ts";
 
@@ -28,7 +29,9 @@ export async function publish(exchange: Exchange): Promise<void> {
   const fields = { event: query.one("event"), key: query.one("key") };
   const kind = bodyKindOf(request);
   const key = idempotencyKeyOf(request);
-  const body = readBody(request, response, limitOf(kind, services));
+  beginPublish(request.socket);
+  response.on("close", onAnswered);
+  const body = readInTurn(exchange, limitOf(kind, services));
   const receipt = await inTurn(request.socket, body, async (bytes) => {
     const events = eventsOf(kind, bytes, fields, services);
     const idempotency: Idempotency | undefined =
@@ -48,6 +51,18 @@ export async function publish(exchange: Exchange): Promise<void> {
       : { id: formatCursor(last.epoch, last.seq) };
   const duplicate = isDuplicate ? { duplicate: true } : {};
   answerJson(exchange, isDuplicate ? 200 : 201, { ...place, durability, ...duplicate });
+}
+
+/** One listener for all: no closure is made for each publish. */
+function onAnswered(this: ServerResponse): void {
+  endPublish(this.req.socket);
+}
+
+async function readInTurn(exchange: Exchange, limit: BodyLimit): Promise<Uint8Array> {
+  const { request, response, services, tenant } = exchange;
+  const bytes = await readBody(request, response, limit);
+  await services.publishes.turn(tenant, bytes.length);
+  return bytes;
 }
 
 type Fields = Omit<EventInput, "data">;

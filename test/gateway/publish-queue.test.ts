@@ -1,0 +1,95 @@
+import { Socket } from "node:net";
+import { connect } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import { PublishQueue, beginPublish, endPublish } from "../../src/gateway/publish-queue.ts";
+import { VirtualRuntime } from "../../src/testing/index.ts";
+import { startWorld } from "./support.ts";
+
+test("publishes are spread over turns, in order, and a large one is paid for by the turns behind it", async () => {
+  const runtime = new VirtualRuntime();
+  const queue = new PublishQueue(runtime);
+  const begun: number[] = [];
+  const publish = async (index: number, bytes: number): Promise<void> => {
+    await queue.turn("t", bytes);
+    begun.push(index);
+  };
+  const all = [publish(0, 1_000_000)];
+  for (let index = 1; index < 200; index += 1) all.push(publish(index, 1_000));
+  await runtime.settle();
+  expect(begun).toEqual([0]);
+  let turns = 0;
+  for (; begun.length < 200; turns += 1) {
+    const before = begun.length;
+    await runtime.runTurn();
+    expect(begun.length - before).toBeLessThanOrEqual(100);
+    expect(turns).toBeLessThan(20);
+  }
+  // 1 MB is four turns, and 199 of 3 KB are three more.
+  expect(turns).toBeGreaterThanOrEqual(5);
+  expect(begun).toEqual([...begun].sort((a, b) => a - b));
+  await Promise.all(all);
+  await runtime.runTurns();
+  expect(runtime.deferredNow).toBe(0);
+  expect(queue.turn("t", 1)).toBeUndefined();
+});
+
+test("tenants that wait take turns: one that floods delays another by one publish", async () => {
+  const runtime = new VirtualRuntime();
+  const queue = new PublishQueue(runtime);
+  const begun: string[] = [];
+  const publish = async (tenant: string): Promise<void> => {
+    await queue.turn(tenant, 10_000);
+    begun.push(tenant);
+  };
+  for (let index = 0; index < 500; index += 1) void publish("noisy");
+  void publish("quiet");
+  await runtime.settle();
+  expect(begun).not.toContain("quiet");
+  const before = begun.length;
+  await runtime.runTurn();
+  expect(begun.indexOf("quiet")).toBeLessThanOrEqual(before + 1);
+  await runtime.runTurns();
+  expect(begun).toHaveLength(501);
+});
+
+test("a connection with too many publishes under way is not read until half of them are answered", () => {
+  const socket = new Socket();
+  for (let count = 1; count < 32; count += 1) beginPublish(socket);
+  expect(socket.isPaused()).toBe(false);
+  beginPublish(socket);
+  beginPublish(socket);
+  expect(socket.isPaused()).toBe(true);
+  for (let left = 32; left > 16; left -= 1) {
+    expect(socket.isPaused()).toBe(true);
+    endPublish(socket);
+  }
+  endPublish(socket);
+  expect(socket.isPaused()).toBe(false);
+});
+
+test("thousands of pipelined publishes are all answered, in order, and another client is not kept waiting for them", async () => {
+  const COUNT = 5_000;
+  const world = await startWorld();
+  const client = connect({ port: world.port, host: "127.0.0.1" });
+  onTestFinished(() => void client.destroy());
+  const one = (n: number): string =>
+    `POST /v1/topics/flood HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${`${n}`.length}\r\n\r\n${n}`;
+  client.write(Array.from({ length: COUNT }, (_each, index) => one(index)).join(""));
+  const other = fetch(`${world.url}/v1/topics/other`, { method: "POST", body: "x" });
+  let text = "";
+  let answeredWhenOther = -1;
+  void other.then(() => (answeredWhenOther = text.split("HTTP/1.1 201").length - 1));
+  for await (const chunk of client) {
+    text += (chunk as Buffer).toString("latin1");
+    if (text.split("HTTP/1.1 201").length - 1 === COUNT) break;
+  }
+  expect((await other).status).toBe(201);
+  expect(answeredWhenOther).toBeLessThan(COUNT);
+  const seqs = [...text.matchAll(/"id":"[^".]+\.(\d+)"/g)].map(([, seq]) => Number(seq));
+  expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
+  const page = await fetch(`${world.url}/v1/topics/flood?last_event_id=last:1`);
+  const reader = page.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let seen = "";
+  while (!seen.includes(`data: ${COUNT - 1}\n`)) seen += (await reader?.read())?.value ?? "";
+  await reader?.cancel();
+});
