@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { createMemoryBroker } from "../brokers/memory.ts";
 import type { DrainOptions } from "../core/drain.ts";
 import { Hub } from "../core/hub.ts";
@@ -30,6 +31,13 @@ import { packageVersion } from "./version.ts";
 const EXIT_DEADLINE_MS = 800;
 /** Between two lines about a drain, in milliseconds: on a terminal, and in a log. */
 const PROGRESS_MS = { terminal: 200, log: 5_000 } as const;
+/**
+ * How far the heap may grow over what was in use after the last major collection, in %, before there
+ * is another one. V8 would let it double and more: of 10,000 connections that are cut and come back
+ * at once the old ones then stay beside the new, and resident memory peaks at 1.47 times what it was;
+ * with this at 1.19 times (measured, `npm run bench -- reconnect-10000`).
+ */
+const HEAP_GROWING_PERCENT = 70;
 /** For the last log lines to leave, in milliseconds. */
 const FLUSH_MS = 100;
 
@@ -48,6 +56,7 @@ async function serve(
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const tls = loadTls(loaded);
   const hub = createHubOf(config);
   const sink = new LogSink(stdout, () => {

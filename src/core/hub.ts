@@ -60,6 +60,8 @@ export class Hub {
   readonly eventBytesMax: number;
   /** No connection is idle for longer, in milliseconds. */
   readonly heartbeatMs: number;
+  /** A connection on which nothing of what is pending leaves for so long is ended, in milliseconds. */
+  readonly stallMs: number;
   /** While it says true no connection is told to go because of its age: nothing sends clients back while they would be refused. */
   pauseRotation: () => boolean = () => false;
 
@@ -82,6 +84,7 @@ export class Hub {
     const heartbeat = { ...HEARTBEAT_DEFAULTS, ...options.heartbeat };
     this.#flush = new FlushScheduler(options.runtime, slices, this.metrics);
     this.heartbeatMs = heartbeat.heartbeatMs;
+    this.stallMs = heartbeat.stallMs;
     this.#heartbeat = new Heartbeat(heartbeat, options.runtime, this.metrics, () =>
       this.pauseRotation(),
     );

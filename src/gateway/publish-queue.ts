@@ -19,12 +19,12 @@ interface Waiting {
 }
 
 /**
- * Spreads publishes over turns of the event loop, and lets tenants take turns where they wait, so
- * that a flood of one delays neither the publishes of another nor the flush.
+ * Spreads publishes over turns of the event loop. Where they wait, tenants take turns, and within a
+ * tenant connections do, so that a flood delays neither the publishes of anybody else nor the flush.
  */
 export class PublishQueue {
   readonly #runtime: Runtime;
-  readonly #waiting = new Map<string, Ring<Waiting>>();
+  readonly #waiting = new Map<string, Map<Socket, Ring<Waiting>>>();
   #left = TURN_BYTES;
   #isTurnDue = false;
 
@@ -32,16 +32,18 @@ export class PublishQueue {
     this.#runtime = runtime;
   }
 
-  /** Resolves when a publish of so many bytes may begin; undefined if that is now. In order for one tenant. */
-  turn(tenant: string, bytes: number): Promise<void> | undefined {
+  /** Resolves when a publish of so many bytes may begin; undefined if that is now. In order for one connection. */
+  turn(tenant: string, socket: Socket, bytes: number): Promise<void> | undefined {
     this.#turnLater();
     if (this.#left > 0 && this.#waiting.size === 0) {
       this.#left -= bytes + PUBLISH_BYTES;
       return undefined;
     }
     return new Promise((start) => {
-      let queue = this.#waiting.get(tenant);
-      if (queue === undefined) this.#waiting.set(tenant, (queue = new Ring()));
+      let ofTenant = this.#waiting.get(tenant);
+      if (ofTenant === undefined) this.#waiting.set(tenant, (ofTenant = new Map()));
+      let queue = ofTenant.get(socket);
+      if (queue === undefined) ofTenant.set(socket, (queue = new Ring()));
       queue.push({ bytes, start });
     });
   }
@@ -54,23 +56,30 @@ export class PublishQueue {
 
   readonly #turn = (): void => {
     this.#isTurnDue = false;
-    // What was larger than a turn is paid for by the turns behind it.
-    this.#left = Math.min(TURN_BYTES, this.#left + TURN_BYTES);
+    this.#left = TURN_BYTES;
     while (this.#left > 0 && this.#waiting.size > 0) {
-      for (const [tenant, queue] of this.#waiting) {
-        const next = queue.shift();
-        if (next !== undefined) {
-          this.#left -= next.bytes + PUBLISH_BYTES;
-          next.start();
-        }
-        // Behind the others, for the next round; who has nothing left is forgotten.
-        this.#waiting.delete(tenant);
-        if (queue.length > 0) this.#waiting.set(tenant, queue);
-        break;
-      }
+      const next = this.#next();
+      if (next === undefined) break;
+      this.#left -= next.bytes + PUBLISH_BYTES;
+      next.start();
     }
     if (this.#waiting.size > 0) this.#turnLater();
   };
+
+  /** The next in turn. Its tenant and its connection go behind the others. */
+  #next(): Waiting | undefined {
+    for (const [tenant, ofTenant] of this.#waiting) {
+      this.#waiting.delete(tenant);
+      for (const [socket, queue] of ofTenant) {
+        ofTenant.delete(socket);
+        const next = queue.shift();
+        if (queue.length > 0) ofTenant.set(socket, queue);
+        if (ofTenant.size > 0) this.#waiting.set(tenant, ofTenant);
+        return next;
+      }
+    }
+    return undefined;
+  }
 }
 
 const kOutstanding = Symbol("sluice.publishes");

@@ -61,7 +61,7 @@ function onAnswered(this: ServerResponse): void {
 async function readInTurn(exchange: Exchange, limit: BodyLimit): Promise<Uint8Array> {
   const { request, response, services, tenant } = exchange;
   const bytes = await readBody(request, response, limit);
-  await services.publishes.turn(tenant, bytes.length);
+  await services.publishes.turn(tenant, request.socket, bytes.length);
   return bytes;
 }
 

@@ -7,12 +7,12 @@
  *     sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
  *      7: 0100000A:1F90 0200000A:D431 01 00000015:00000000 01:00000055 00000003     0        0 1662
  */
-export interface SilentSocket {
+export interface StuckSocket {
   /** The other end, as in the table: address and port in hexadecimal. See `peerOf`. */
   readonly remote: string;
-  /** Retransmissions, or probes of a closed window, since the peer last acknowledged anything. */
+  /** Retransmissions, or probes of a closed window, since the peer last acknowledged anything; may be 0. */
   readonly unanswered: number;
-  /** In how many milliseconds the window is probed again; 0 for retransmissions. */
+  /** In how many milliseconds the closed window is probed again; 0 for retransmissions. */
   readonly probeDueMs: number;
 }
 
@@ -36,8 +36,8 @@ const ZERO_WINDOW_PROBE = 0x3034;
 const TICK_MS = 10;
 
 /** One pass over one table, in pieces cut anywhere. */
-export class SilentSocketScan {
-  readonly #onSilent: (socket: SilentSocket) => void;
+export class StuckSocketScan {
+  readonly #onStuck: (socket: StuckSocket) => void;
   readonly #port: Uint8Array;
   /** Digits of an address: 8, or 32 for IPv6. */
   readonly #digits: number;
@@ -50,11 +50,12 @@ export class SilentSocketScan {
   outstanding = 0;
 
   /**
-   * `onSilent` is told each socket of the local `port` whose peer has not answered yet what it was sent
-   * again. A probe is under way to every slow reader now and then: one sight of it says nothing.
+   * `onStuck` is told each socket of the local `port` with outstanding bytes whose peer has closed its
+   * window, or has not answered yet what it was sent again. Any slow reader is such a one now and then,
+   * and a probe is under way to it: one sight of it says nothing.
    */
-  constructor(port: number, family: 4 | 6, onSilent: (socket: SilentSocket) => void) {
-    this.#onSilent = onSilent;
+  constructor(port: number, family: 4 | 6, onStuck: (socket: StuckSocket) => void) {
+    this.#onStuck = onStuck;
     this.#port = Buffer.from(port.toString(16).toUpperCase().padStart(4, "0"), "latin1");
     this.#digits = family === 4 ? 8 : 32;
   }
@@ -104,9 +105,9 @@ export class SilentSocketScan {
     if (numberAt(bytes, state + 3, 8) === 0) return;
     this.outstanding += 1;
     const unanswered = unansweredOf(bytes, state + 21, end);
-    if (unanswered === 0) return;
     const isProbed = bytes.readUInt16BE(state + 21) === ZERO_WINDOW_PROBE;
-    this.#onSilent({
+    if (unanswered === 0 && !isProbed) return;
+    this.#onStuck({
       remote: bytes.toString("latin1", remote, state - 1),
       unanswered,
       probeDueMs: isProbed ? numberAt(bytes, state + 24, 8) * TICK_MS : 0,

@@ -72,6 +72,10 @@ class Stand {
     return this.bench.hub.metrics.get("sluice_evicted_total", "unacked");
   }
 
+  get cut(): number {
+    return this.bench.hub.metrics.get("sluice_evicted_total", "slow_consumer");
+  }
+
   get suspects(): number {
     return this.bench.hub.metrics.plain.sluice_unacked_suspects;
   }
@@ -133,6 +137,89 @@ test("P04 P05 a stall of our own loop evicts nobody: what counts is what scans s
   stand.rows = [{ port: 50_001, unanswered: 0, queued: 0 }];
   await stand.scans(20);
   expect([stand.suspects, stand.evicted, subscriber.state]).toEqual([0, 0, "live"]);
+});
+
+/**
+ * How the kernel waits for its next probe of a window that was closed so long ago, in milliseconds: 0.2 s
+ * at first, then always twice as long as before, up to a maximum.
+ */
+function probeDueMs(closedMs: number, waitMsMax = 120_000): number {
+  let waitMs = 200;
+  let leftMs = closedMs;
+  while (leftMs >= waitMs) {
+    leftMs -= waitMs;
+    waitMs = Math.min(waitMsMax, waitMs * 2);
+  }
+  return waitMs - leftMs;
+}
+
+test("F02 F08 a window that stays closed for the stall deadline is that of a slow consumer", async () => {
+  const stand = new Stand();
+  const shut = await stand.join(50_001);
+  const reading = await stand.join(50_002);
+  // What is written meanwhile waits in the kernel as well, so that what is taken shows in no length.
+  const rowsAt = (ms: number): readonly Row[] => [
+    { port: 50_001, timer: 4, queued: 1_000 + ms, dueMs: probeDueMs(ms) },
+    { port: 50_002, timer: 4, queued: 1_000 + ms, dueMs: probeDueMs(ms % 20_000) },
+  ];
+  for (let scan = 0; scan < 25; scan += 1) {
+    stand.rows = rowsAt(scan * 1_000);
+    await stand.scans(1);
+    expect([shut.state, reading.state, stand.suspects]).toEqual(["live", "live", 0]);
+  }
+  for (let scan = 25; scan < 100; scan += 1) {
+    stand.rows = rowsAt(scan * 1_000).slice(scan < 28 ? 0 : 1);
+    await stand.scans(1);
+    if (scan === 28) expect(shut.state).toBe("closed");
+  }
+  expect([reading.state, stand.cut, stand.evicted]).toEqual(["live", 1, 0]);
+});
+
+test("F08 a kernel that probes closed windows often tells of them alike", async () => {
+  const stand = new Stand();
+  const shut = await stand.join(50_001);
+  const reading = await stand.join(50_002);
+  // `net.ipv4.tcp_rto_max_ms` of 8,000: no wait is as long as the stall deadline.
+  for (let scan = 0; scan < 40; scan += 1) {
+    const ms = scan * 1_000;
+    stand.rows = [
+      { port: 50_001, timer: 4, dueMs: probeDueMs(ms, 8_000) },
+      { port: 50_002, timer: 4, dueMs: probeDueMs(ms % 20_000, 8_000) },
+    ].slice(shut.state === "live" ? 0 : 1);
+    await stand.scans(1);
+    if (scan === 24) expect(shut.state).toBe("live");
+    if (scan === 28) expect(shut.state).toBe("closed");
+  }
+  expect([reading.state, stand.cut, stand.evicted]).toEqual(["live", 1, 0]);
+});
+
+test("a window that was closed a moment ago at every scan is open in between", async () => {
+  const stand = new Stand();
+  const often = await stand.join(50_001);
+  const late = await stand.join(50_002);
+  for (let scan = 0; scan < 200; scan += 1) {
+    stand.rows = [
+      // At the same moment of its first waits, or a little later each time.
+      { port: 50_001, timer: 4, dueMs: 400 },
+      { port: 50_002, timer: 4, dueMs: 200 + scan * 10 },
+    ];
+    await stand.scans(1);
+  }
+  expect([often.state, late.state, stand.cut]).toEqual(["live", "live", 0]);
+});
+
+test("P04 P05 a stall of our own cuts no reader that takes something when it may", async () => {
+  const stand = new Stand();
+  const subscriber = await stand.join(50_001);
+  stand.rows = [{ port: 50_001, timer: 4, dueMs: 6_000 }];
+  await stand.scans(1);
+  stand.bench.runtime.elapse(60_000);
+  // It has taken something just now: the kernel has begun anew.
+  stand.rows = [{ port: 50_001, timer: 4, dueMs: 150 }];
+  await stand.scans(1);
+  stand.rows = [];
+  await stand.scans(3);
+  expect([subscriber.state, stand.cut]).toEqual(["live", 0]);
 });
 
 test("nothing is read while nothing was written since all was acknowledged", async () => {

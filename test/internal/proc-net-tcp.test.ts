@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { peerOf } from "../../src/gateway/proc-net-address.ts";
-import { SilentSocketScan } from "../../src/internal/proc-net-tcp.ts";
+import { StuckSocketScan } from "../../src/internal/proc-net-tcp.ts";
 
 const TITLES4 =
   "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
@@ -40,24 +40,25 @@ const TABLE4 = Buffer.from([TITLES4.padEnd(149), ...ROWS4, ""].join("\n"));
 const TABLE6 = Buffer.from([TITLES6, ...ROWS6, ""].join("\n"));
 
 interface Found {
-  readonly silent: readonly string[];
+  readonly stuck: readonly string[];
   readonly rows: number;
   readonly outstanding: number;
 }
 
 function scan(family: 4 | 6, pieces: readonly Buffer[]): Found {
-  const silent: string[] = [];
-  const found = new SilentSocketScan(8080, family, (socket) => {
+  const stuck: string[] = [];
+  const found = new StuckSocketScan(8080, family, (socket) => {
     const { remote, unanswered, probeDueMs } = socket;
-    silent.push(`${peerOf(remote, "LE")} ${unanswered} ${probeDueMs}`);
+    stuck.push(`${peerOf(remote, "LE")} ${unanswered} ${probeDueMs}`);
   });
   for (const piece of pieces) found.push(piece);
-  return { silent, rows: found.rows, outstanding: found.outstanding };
+  return { stuck, rows: found.rows, outstanding: found.outstanding };
 }
 
 const OF_TABLE4: Found = {
-  silent: [
+  stuck: [
     "10.0.0.2:58594 4 0",
+    "10.0.0.2:58595 0 2900",
     "10.0.0.2:58596 1 2900",
     "10.0.0.2:58597 12 2900",
     "10.0.0.2:58598 2 0",
@@ -66,13 +67,13 @@ const OF_TABLE4: Found = {
   outstanding: 6,
 };
 const OF_TABLE6: Found = {
-  silent: ["[2001:db8::2]:32864 3 0", "[::ffff:10.0.0.2]:54540 1 0"],
+  stuck: ["[2001:db8::2]:32864 3 0", "[::ffff:10.0.0.2]:54540 1 0"],
   rows: 3,
   outstanding: 2,
 };
 
 describe("the kernel's table of sockets", () => {
-  test("tells whose peers leave retransmissions or probes unanswered, on our port only", () => {
+  test("tells whose peers leave retransmissions or probes unanswered or have closed their window, on our port only", () => {
     expect(scan(4, [TABLE4])).toEqual(OF_TABLE4);
   });
 
@@ -95,7 +96,7 @@ describe("the kernel's table of sockets", () => {
   });
 
   test("survives what is no table", () => {
-    const nothing = { silent: [], rows: 0, outstanding: 0 };
+    const nothing = { stuck: [], rows: 0, outstanding: 0 };
     expect(scan(4, [])).toEqual(nothing);
     expect(scan(4, [Buffer.alloc(5_000, "x"), Buffer.from("\n\n:\n  0: 01")])).toEqual(nothing);
     const long = Buffer.concat([Buffer.alloc(5_000, "x"), Buffer.from("\n"), TABLE4]);

@@ -43,7 +43,7 @@ function optionsOf(schema: z.core.$ZodType, path: readonly string[]): Option[] {
     {
       key: path.join("."),
       path,
-      flag: isSaid ? (leaf.said === "list" ? flag.replace(/s$/, "") : flag) : undefined,
+      flag: isSaid ? (leaf.said === "list" ? singular(flag) : flag) : undefined,
       env: isSaid ? `SLUICE_${words.join("_").toUpperCase()}` : undefined,
       leaf,
       description: leaf?.description ?? z.globalRegistry.get(inner)?.description ?? "",
@@ -51,4 +51,9 @@ function optionsOf(schema: z.core.$ZodType, path: readonly string[]): Option[] {
       parse: (value) => z.safeParse(schema, value),
     },
   ];
+}
+
+/** `--cors-origins` is `--cors-origin`, `--trusted-proxies` is `--trusted-proxy`. */
+function singular(flag: string): string {
+  return flag.replace(/ies$/, "y").replace(/s$/, "");
 }
