@@ -98,7 +98,7 @@ export const FAULTS: Rows = {
   F03: "The link is down for 20 s.",
   F04: "Packets are lost one way.",
   F05: "5 % random loss: nothing lost to readers.",
-  F06: "A half-open client goes on reading.",
+  F06: "A half-open client (it has shut down its sending side): as documented, its stream is ended cleanly.",
   F07: "A reset in the middle of an event is counted; the resume is exact.",
   F08: "A reader of 1 byte/s: bounded memory, ended past the stall deadline, resumes exactly.",
   F09: "1,000 readers that never read: memory bounded, the others unaffected.",
