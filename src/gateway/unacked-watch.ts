@@ -38,7 +38,7 @@ const SCAN_SHARE = 20;
 /** Between reading a row and looking at the clock less than this passes, but in a busy loop. */
 const SAME_WAIT_MS = 250;
 /** A window that has just closed is probed first after the retransmission timeout: on nearly all paths less. */
-const FIRST_WAIT_MS_MAX = 1_000;
+const FIRST_WAIT_MS_MAX = 2_000;
 /** Subscribers that are looked at in one turn of the event loop. */
 const VISITS_PER_TURN = 500;
 /** The table is not there, or not ours to read. Anything else may pass: no descriptor was free, say. */
