@@ -161,6 +161,7 @@ export class LaneHub implements SubscriberHome, Sharer {
     this.#window = undefined;
     this.#pending = new Ring();
     this.#pendingBytes = 0;
+    this.#reads.forget();
     this.frozenTo = head;
   }
 
@@ -187,11 +188,11 @@ export class LaneHub implements SubscriberHome, Sharer {
       if (!this.#reads.write(slice, spend)) return;
       if (this.#pending.length === 0 || this.#isReadDue) {
         this.#isReadDue = false;
-        const hasStarted = this.#reads.start(slice);
+        const isWaiting = this.#reads.start(slice);
         if (this.#reads.hasArrived) continue;
         if (this.#pending.length === 0) return;
         // What the broker has at hand is here before the next turn, and the window after it finds them live.
-        if (hasStarted) slice.end();
+        if (isWaiting) slice.end();
       }
       if (slice.isSpent || spend(0)) return;
       this.#freeze();
@@ -242,6 +243,8 @@ export class LaneHub implements SubscriberHome, Sharer {
 
   #reconsider(audiences: readonly Audience[]): void {
     const { settledTo } = this;
+    // A read from before does not know of it either.
+    this.#reads.forget();
     for (const { subscribers } of audiences) {
       for (const subscriber of subscribers) {
         // Whoever reads already does not go live with an answer from before this.

@@ -3,12 +3,14 @@ import { Ring } from "../internal/ring.ts";
 import { BATCH_BYTES_MAX } from "./batch.ts";
 import type { Broker, ReadFrom } from "./broker.ts";
 import type { Metrics } from "./metrics.ts";
-import { SharedRead, SharedReads } from "./shared-read.ts";
+import { placeKey, SharedRead, SharedReads } from "./shared-read.ts";
 import type { Slice } from "./slice.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** Readers of one lane whose reads are under way or wait to be written: what a lane may owe before the next window. */
 const READERS_MAX = 64;
+/** Readers that drain one after the other find what the first of them has read; then its memory is given back. */
+const KEPT_MS = 100;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
@@ -27,12 +29,16 @@ export interface ReadQueueOptions {
   onReady(): void;
 }
 
-/** A reader whose read has come. */
-interface Arrived {
+/** A reader whose read is under way. */
+interface Waiting {
   readonly subscriber: Subscriber;
-  readonly read: SharedRead;
   /** Of the log in which the reader's place was asked for: in another the same number is another place. */
   readonly epoch: string;
+}
+
+/** A reader whose read has come. */
+interface Arrived extends Waiting {
+  readonly read: SharedRead;
 }
 
 /**
@@ -45,7 +51,10 @@ export class ReadQueue {
   readonly #ready = new Ring<Subscriber>();
   readonly #arrived = new Ring<Arrived>();
   readonly #shared = new SharedReads();
-  #readsNow = 0;
+  /** Who waits for each read that is under way and that others may join. */
+  readonly #underWay = new Map<string, Waiting[]>();
+  #waitingNow = 0;
+  #isClearDue = false;
   #failures = 0;
   #pausedUntil = 0;
 
@@ -68,11 +77,12 @@ export class ReadQueue {
   }
 
   /**
-   * Starts reads until nobody is ready, too many are under way, or the slice is spent. Who stands where
-   * somebody has read before needs none. True if it started any.
+   * Starts reads until nobody is ready, too many wait for theirs, or the slice is spent. Who stands where
+   * somebody has read before needs none, and who stands where somebody reads now waits for that. True if
+   * anybody waits.
    */
   start(slice: Slice): boolean {
-    let hasStarted = false;
+    let isWaiting = false;
     while (this.#isReady && !slice.isSpent) {
       const subscriber = this.#ready.shift();
       if (subscriber === undefined) break;
@@ -84,36 +94,56 @@ export class ReadQueue {
       const read =
         typeof from === "number" ? this.#shared.find(selection, from, readTo) : undefined;
       if (read === undefined) {
-        this.#read(subscriber, from, readTo);
-        hasStarted = true;
-        slice.spendRead();
+        isWaiting = true;
+        if (this.#wait(subscriber, from, readTo)) slice.spendRead();
       } else {
         this.#arrived.push({ subscriber, read, epoch: this.#options.tenant.epoch });
       }
     }
-    return hasStarted;
+    if (this.#isIdle) this.#clearLater();
+    return isWaiting;
   }
 
   /** Writes what reads have brought. False if the slice is spent or `spend`, told the bytes of each, says so. */
   write(slice: Slice, spend: (bytes: number) => boolean): boolean {
-    for (;;) {
-      if (this.#arrived.length === 0) {
-        if (this.#ready.length === 0 && this.#readsNow === 0) this.#shared.clear();
-        return true;
-      }
+    let isEnough = false;
+    while (this.#arrived.length > 0 && !isEnough) {
       if (slice.isSpent) return false;
       const bytes = this.#write(this.#arrived.shift() as Arrived);
       slice.spendRead();
-      if (spend(bytes)) return this.#arrived.length === 0;
+      isEnough = spend(bytes);
     }
+    if (this.#arrived.length > 0) return false;
+    if (this.#isIdle) this.#clearLater();
+    return true;
+  }
+
+  /** What was read before now is nobody's who comes from now on: the log, or its lanes, may be others. */
+  forget(): void {
+    this.#shared.clear();
+    this.#underWay.clear();
+  }
+
+  get #isIdle(): boolean {
+    return this.#ready.length === 0 && this.#waitingNow === 0 && this.#arrived.length === 0;
   }
 
   get #isReady(): boolean {
     return (
       this.#ready.length > 0 &&
-      this.#readsNow + this.#arrived.length < READERS_MAX &&
+      this.#waitingNow + this.#arrived.length < READERS_MAX &&
       this.#options.runtime.now() >= this.#pausedUntil
     );
+  }
+
+  #clearLater(): void {
+    if (this.#isClearDue || this.#shared.bytes === 0) return;
+    this.#isClearDue = true;
+    this.#options.runtime.after(KEPT_MS, () => {
+      this.#isClearDue = false;
+      // Whoever reads still says when it is idle.
+      if (this.#isIdle) this.#shared.clear();
+    });
   }
 
   #queue(subscriber: Subscriber): void {
@@ -122,24 +152,48 @@ export class ReadQueue {
     this.#ready.push(subscriber);
   }
 
-  #read(subscriber: Subscriber, from: ReadFrom, upTo: number): void {
+  /** True if a read was started for it; false if it waits for one that was under way. */
+  #wait(subscriber: Subscriber, from: ReadFrom, upTo: number): boolean {
     const { broker, tenant, metrics } = this.#options;
     const { selection } = subscriber;
-    const { epoch } = tenant;
-    this.#readsNow += 1;
+    const waiting = { subscriber, epoch: tenant.epoch };
+    this.#waitingNow += 1;
+    const place =
+      typeof from === "number" && selection.key !== undefined
+        ? placeKey(selection.key, from, upTo)
+        : undefined;
+    const others = place === undefined ? undefined : this.#underWay.get(place);
+    if (others !== undefined) {
+      others.push(waiting);
+      return false;
+    }
+    const all: Waiting[] = [waiting];
+    if (place !== undefined) this.#underWay.set(place, all);
     metrics.plain.sluice_log_reads_total += 1;
     broker.read({ tenant: tenant.name, selection, from, upTo, bytesMax: BATCH_BYTES_MAX }).then(
       (result) => {
-        const read = new SharedRead(result);
-        const isOfNow = result.epoch === epoch && epoch === tenant.epoch;
-        if (typeof from === "number" && isOfNow) this.#shared.keep(selection, from, upTo, read);
-        this.#readsNow -= 1;
+        // Once it was forgotten nobody else may have what it brings.
+        const isOpen = this.#end(place, all);
         this.#failures = 0;
-        this.#arrived.push({ subscriber, read, epoch });
+        const read = new SharedRead(result);
+        const isOfNow = result.epoch === waiting.epoch && waiting.epoch === tenant.epoch;
+        if (isOpen && isOfNow) this.#shared.keep(selection, result.after, upTo, read);
+        for (const each of all) this.#arrived.push({ ...each, read });
         this.#options.onReady();
       },
-      () => this.#onFailure(subscriber),
+      () => {
+        this.#end(place, all);
+        metrics.plain.sluice_log_read_errors_total += 1;
+        for (const each of all) this.#onFailure(each.subscriber);
+      },
     );
+    return true;
+  }
+
+  /** Nobody joins it any more. False if that was so already, or always. */
+  #end(place: string | undefined, all: readonly Waiting[]): boolean {
+    this.#waitingNow -= all.length;
+    return place !== undefined && this.#underWay.get(place) === all && this.#underWay.delete(place);
   }
 
   #write({ subscriber, read, epoch }: Arrived): number {
@@ -148,7 +202,7 @@ export class ReadQueue {
     const { tenant } = this.#options;
     if (read.result.epoch !== tenant.epoch || epoch !== tenant.epoch) {
       // Of another incarnation than the hub knows: the tail brings the news, then it reads again.
-      this.#shared.clear();
+      this.forget();
       this.#retry(subscriber);
       return 0;
     }
@@ -156,9 +210,7 @@ export class ReadQueue {
   }
 
   #onFailure(subscriber: Subscriber): void {
-    this.#readsNow -= 1;
     subscriber.isQueued = false;
-    this.#options.metrics.plain.sluice_log_read_errors_total += 1;
     if (subscriber.state === "reading") this.#retry(subscriber);
   }
 

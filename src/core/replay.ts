@@ -103,9 +103,11 @@ export function composeRead(reader: Reader, result: ReadResult, frozenTo: number
 
   const isSkipping = hasMoreToSkip(reader, result, frozenTo);
   if (isSkipping) skip(reader, result);
-  const wanted = isSkipping
-    ? result.publications.filter((publication) => !isDroppable(publication))
-    : result.publications;
+  // The very list of the read where nothing is left out: then what is written of it is shared.
+  const wanted =
+    isSkipping && result.publications.some(isDroppable)
+      ? result.publications.filter((publication) => !isDroppable(publication))
+      : result.publications;
   const conflated = wanted.filter(isConflatedAway);
   const publications =
     conflated.length === 0 ? wanted : wanted.filter((publication) => !isConflatedAway(publication));

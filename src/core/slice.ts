@@ -6,11 +6,11 @@ const WRITES_PER_CLOCK_READ = 16;
 export interface SliceOptions {
   /** Writes in one slice at most. @defaultValue 2,048 */
   readonly writesMax: number;
-  /** Time of one slice at most, in milliseconds. @defaultValue 5 */
+  /** Time of one slice at most, in milliseconds. @defaultValue 3 */
   readonly timeMsMax: number;
 }
 
-export const SLICE_DEFAULTS: SliceOptions = { writesMax: 2_048, timeMsMax: 5 };
+export const SLICE_DEFAULTS: SliceOptions = { writesMax: 2_048, timeMsMax: 3 };
 
 /**
  * How much of one turn of the event loop the flush may still use. Between slices the loop reads

@@ -234,8 +234,10 @@ export class Subscriber implements ConnectionOwner, Waiter {
     let bytes = 0;
     if (isGap || publications.length > 0) {
       const prelude = isGap ? [...frames, primerFrame(result.epoch, placeOf(result))] : [];
-      const isShared = !isGap && publications === result.publications;
-      const batch = isShared ? read.batch(this.form) : batchOf(publications, this.form, prelude);
+      const isWhole = publications === result.publications;
+      const batch = isWhole
+        ? read.batch(this.form, prelude)
+        : batchOf(publications, this.form, prelude);
       this.#write(batch, this.#home.now());
       bytes = batch.frames.length;
     }

@@ -35,6 +35,9 @@ export class TenantHub implements Tail, LaneTenant {
   seenTo = 0;
   /** Bytes that it may still write in its turn; the flush scheduler keeps it. */
   allowance = 0;
+  /** Bytes that it may still write before others do, as of the monotonic time `creditAt`; the scheduler's too. */
+  credit = 0;
+  creditAt = Number.NEGATIVE_INFINITY;
 
   readonly #options: TenantHubOptions;
   /** In order of priority. A lane is made when the first subscriber rides in it. */

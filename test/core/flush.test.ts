@@ -133,6 +133,39 @@ describe("the flush", () => {
     expect(written).toBeGreaterThan(100 * 1_000 * KIB);
   });
 
+  test("a tenant that says little goes before all that flood, however many they are", async () => {
+    const bench = new Bench({ slices: { writesMax: 1_000_000, timeMsMax: 1_000_000 } });
+    let written = 0;
+    const onBytes = ({ connection }: Client): void => {
+      written += connection.batches.at(-1)?.frames.length ?? 0;
+    };
+    const floods = ["a", "b", "c", "d", "e", "f"];
+    for (const tenant of floods) {
+      for (let index = 0; index < 40; index += 1) await bench.join("t", { tenant, onBytes });
+    }
+    let writtenBefore = 0;
+    const quiet = await bench.join("t", {
+      tenant: "quiet",
+      onBytes: () => (writtenBefore = written),
+    });
+    let before = 0;
+    let all = 0;
+    for (let turn = 0; turn < 10; turn += 1) {
+      for (const tenant of floods) {
+        for (let index = 0; index < 3; index += 1) void bench.publishAs(tenant, "t", big(60 * KIB));
+      }
+      void bench.publishAs("quiet", "t", `${turn}`);
+      written = 0;
+      await bench.runtime.run(1);
+      expect(quiet.data).toHaveLength(turn + 1);
+      before += writtenBefore;
+      all += written;
+    }
+    // What a light tenant may write: a burst, 8 KiB in each ms, and the batch that was too much.
+    expect(before).toBeLessThanOrEqual(floods.length * (256 + 10 * 8 + 64) * KIB);
+    expect(all).toBeGreaterThan(20 * before);
+  });
+
   test("a tenant in debt for large frames waits until its turns have paid for them", async () => {
     const bench = new Bench({ slices: { writesMax: 1_000_000, timeMsMax: 1_000_000 } });
     const order: string[] = [];

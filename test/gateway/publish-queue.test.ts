@@ -32,32 +32,52 @@ test("publishes are spread over turns, in order for one connection", async () =>
   expect(queue.turn("t", socket, 1)).toBeUndefined();
 });
 
-test.each([
-  ["tenants", "quiet"],
-  ["connections of one tenant", "noisy"],
-])(
-  "%s that wait take turns: one that floods delays another by one publish",
-  async (_who, tenant) => {
-    const runtime = new VirtualRuntime();
-    const queue = new PublishQueue(runtime);
-    const begun: string[] = [];
-    const publish = async (of: string, socket: Socket, name: string): Promise<void> => {
-      await queue.turn(of, socket, 10_000);
-      begun.push(name);
-    };
-    const [noisy, quiet] = [new Socket(), new Socket()];
-    for (let index = 0; index < 500; index += 1) void publish("noisy", noisy, "noisy");
-    void publish(tenant, quiet, "quiet");
-    await runtime.settle();
-    expect(begun).not.toContain("quiet");
-    const before = begun.length;
-    await runtime.runTurn();
-    expect(begun).toContain("quiet");
-    expect(begun.indexOf("quiet")).toBeLessThanOrEqual(before + 1);
-    await runtime.runTurns();
-    expect(begun).toHaveLength(501);
-  },
-);
+test("connections of one tenant that wait take turns: one that floods delays another by one publish", async () => {
+  const { runtime, begun, publish } = startQueue();
+  const [noisy, quiet] = [new Socket(), new Socket()];
+  for (let index = 0; index < 500; index += 1) void publish("noisy", noisy, "noisy");
+  void publish("noisy", quiet, "quiet");
+  await runtime.settle();
+  expect(begun).not.toContain("quiet");
+  const before = begun.length;
+  await runtime.runTurn();
+  expect(begun).toContain("quiet");
+  expect(begun.indexOf("quiet")).toBeLessThanOrEqual(before + 1);
+  await runtime.runTurns();
+  expect(begun).toHaveLength(501);
+});
+
+test("a tenant's share of a turn is its own, however many others have used up theirs; all shares are one turn more", async () => {
+  const { runtime, begun, publish } = startQueue();
+  const socket = new Socket();
+  for (let index = 0; index < 500; index += 1) void publish("noisy", socket, "noisy");
+  await runtime.settle();
+  const ofTurn = begun.length;
+  for (let index = 0; index < 10; index += 1) void publish("quiet", socket, "quiet");
+  await runtime.settle();
+  // 12 KiB each: the third ends a share of 32 KiB.
+  expect(begun.filter((name) => name === "quiet")).toHaveLength(3);
+  for (let index = 0; index < 100; index += 1) void publish(`${index}`, socket, "other");
+  await runtime.settle();
+  expect(begun.length).toBeGreaterThan(ofTurn + 3);
+  expect(begun.length).toBeLessThanOrEqual(2 * ofTurn + 1);
+  await runtime.runTurn();
+  // Those that wait take turns: after one turn each has at least one more.
+  expect(begun.filter((name) => name === "quiet").length).toBeGreaterThan(3);
+  await runtime.runTurns();
+  expect(begun).toHaveLength(610);
+});
+
+function startQueue() {
+  const runtime = new VirtualRuntime();
+  const queue = new PublishQueue(runtime);
+  const begun: string[] = [];
+  const publish = async (of: string, socket: Socket, name: string): Promise<void> => {
+    await queue.turn(of, socket, 10_000);
+    begun.push(name);
+  };
+  return { runtime, begun, publish };
+}
 
 test("a connection with too many publishes under way is not read until half of them are answered", () => {
   const socket = new Socket();
