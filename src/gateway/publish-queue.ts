@@ -4,10 +4,10 @@ import { Ring } from "../internal/ring.ts";
 
 /**
  * What is published in one turn of the event loop, in bytes, each publish counted as `PUBLISH_BYTES`
- * more: about 2 ms of work. Node hands over up to 2 MiB of requests of one connection in one turn;
+ * more: about 4 ms of work. Node hands over up to 2 MiB of requests of one connection in one turn;
  * done at once they kept everybody else waiting for 40 ms (measured).
  */
-const TURN_BYTES = 128 * 1024;
+const TURN_BYTES = 256 * 1024;
 const PUBLISH_BYTES = 2 * 1024;
 /** Of it each tenant may have so much at once, whatever the others have published in this turn. */
 const SHARE_BYTES = 32 * 1024;
