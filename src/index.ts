@@ -2,6 +2,8 @@ export { createHub, DEFAULT_TENANT, LocalHub, Topic } from "./gateway/hub.ts";
 export type { CreateHubOptions } from "./gateway/hub-options.ts";
 export type {
   EventsOptions,
+  LocalRun,
+  LocalRunOptions,
   PipeOptions,
   Publishable,
   Published,
@@ -10,6 +12,8 @@ export type {
 } from "./gateway/hub.ts";
 export { createGateway } from "./gateway/gateway.ts";
 export type { Gateway, GatewayOptions } from "./gateway/gateway.ts";
+export type { ReadersGone, RunOptions, RunsOptions } from "./upstreams/runs/run-options.ts";
+export type { RunEnd, RunState } from "./upstreams/runs/run.ts";
 export type { DoorOptions } from "./gateway/door-options.ts";
 export type { Logger } from "./gateway/logger.ts";
 export { createMemoryBroker } from "./brokers/memory.ts";

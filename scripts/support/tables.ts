@@ -7,6 +7,7 @@ import type { MetricRow } from "../../src/core/metrics.ts";
 import { TOPIC_DEFAULTS } from "../../src/core/settings.ts";
 import { createPrometheusExporter } from "../../src/exporters/prometheus.ts";
 import { configOptions } from "../../src/gateway/config/options.ts";
+import { routeDocs } from "./route-docs.ts";
 import { topicDocs } from "./topic-docs.ts";
 import { table } from "./generated.ts";
 import type { GeneratedPart } from "./generated.ts";
@@ -16,6 +17,7 @@ export async function tableParts(): Promise<GeneratedPart[]> {
   return [
     { file: "docs/configuration.md", name: "options", text: options() },
     { file: "docs/configuration.md", name: "topic settings", text: topicDocs(TOPIC_DEFAULTS) },
+    { file: "docs/configuration.md", name: "route settings", text: routeDocs() },
     { file: "docs/errors.md", name: "errors", text: errors() },
     { file: "docs/errors.md", name: "disconnect reasons", text: disconnects() },
     { file: "docs/errors.md", name: "gap reasons", text: gapReasons() },
@@ -39,7 +41,7 @@ function options(): string {
 }
 
 function shown(value: unknown): string {
-  if (Array.isArray(value) && value.length === 0) return "none";
+  if (value === "" || (Array.isArray(value) && value.length === 0)) return "none";
   return typeof value === "string" ? `\`${value}\`` : `\`${JSON.stringify(value)}\``;
 }
 

@@ -26,16 +26,22 @@ export function topicDocs(defaults: TopicSettings): string {
   return table(["setting", "default", "accepted", "meaning"], rows);
 }
 
-interface Row {
+export interface LeafRow {
   readonly key: string;
   readonly accepted: string;
   readonly meaning: string;
+  /** As a file would say it; undefined where there is none. */
+  readonly defaultValue: unknown;
 }
 
-function leavesOf(schema: Schema, path: readonly string[]): Row[] {
+/** Every value of `schema`, by the key that a file says. */
+export function leavesOf(schema: Schema, path: readonly string[]): LeafRow[] {
   const leaf = leafOf(schema);
   if (leaf !== undefined) {
-    return [{ key: path.join("."), accepted: leaf.expects, meaning: leaf.description }];
+    const defaultValue =
+      "defaultValue" in schema._zod.def ? schema._zod.def.defaultValue : undefined;
+    const { expects: accepted, description: meaning } = leaf;
+    return [{ key: path.join("."), accepted, meaning, defaultValue }];
   }
   const inner = "innerType" in schema._zod.def ? (schema._zod.def.innerType as Schema) : schema;
   const shape = "shape" in inner._zod.def ? inner._zod.def.shape : {};

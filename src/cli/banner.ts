@@ -1,6 +1,6 @@
-import { isLoopbackHost } from "../gateway/config/host.ts";
 import type { Config } from "../gateway/config/schema.ts";
-import { paint } from "./terminal.ts";
+import { hasPlayground } from "../gateway/config/upstream.ts";
+import { counted, paint } from "./terminal.ts";
 
 /** What a person at a terminal sees first. The two commands work when they are pasted in that order. */
 export function banner(
@@ -15,7 +15,12 @@ export function banner(
   const { version, url, adminUrl, config } = facts;
   const dim = (text: string): string => paint(stream, "dim", text);
   const rows: [string, string][] = [["listening", url]];
-  if (isLoopbackHost(config.host)) rows.push(["playground", `${url}/`]);
+  const { upstream, routes } = config;
+  if (upstream !== "")
+    rows.push(["upstream", `${upstream}, for every path that is not Sluice's own`]);
+  if (routes.length > 0)
+    rows.push(["routes", `${counted(routes.length, "rule")}; see sluice config print`]);
+  if (hasPlayground(config)) rows.push(["playground", `${url}/`]);
   rows.push(["admin", `${adminUrl}/readyz /livez /metrics`]);
   return [
     "",

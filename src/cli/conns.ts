@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { formatBytes, formatDuration } from "../gateway/config/units.ts";
 import { callAdmin } from "./admin-call.ts";
 import type { Context } from "./context.ts";
 import { EXIT, UsageError } from "./exit.ts";
@@ -8,7 +7,7 @@ import { Output } from "./output.ts";
 import type { Register } from "./register.ts";
 import { renderTable } from "./table.ts";
 import { ADMIN_URL_DEFAULT, adminUrl } from "./target.ts";
-import { counted, paint, printable } from "./terminal.ts";
+import { counted, paint, printable, roundedBytes, roundedDuration } from "./terminal.ts";
 
 interface ConnsOptions {
   readonly adminUrl?: string;
@@ -49,8 +48,17 @@ export const register: Register = (command, context, done) => {
     .description("Say goodbye to the connections named, or to those that the options mean")
     .argument("[id...]", "ids as the list has them")
     .option("--all", "every connection")
+    .configureOutput({ outputError: (text, write) => write(withIdHint(text)) })
     .action(async (ids: string[]) => done(await closeConnections(ids, close.opts(), context)));
 };
+
+/** Ids are base64url, so that one in 64 begins as an option does. */
+function withIdHint(text: string): string {
+  const [, id] = /unknown option '(-[\w-]{7})'/.exec(text) ?? [];
+  if (id === undefined) return text;
+  const hint = `an id that begins with a dash goes behind two: sluice conns close -- ${id}`;
+  return `${text.split("\n", 1)[0]}\n  hint: ${hint}\n`;
+}
 
 function addFilters(command: Command): Command {
   return command
@@ -135,10 +143,10 @@ function tableOf(rows: readonly Row[], stdout: NodeJS.WriteStream): string {
     row.peer,
     row.tenant,
     row.state,
-    formatDuration(Math.floor(row.ageMs / 1_000) * 1_000),
+    roundedDuration(row.ageMs),
     row.events.toLocaleString("en"),
-    formatBytes(row.bytes),
-    formatBytes(row.pendingBytes),
+    roundedBytes(row.bytes),
+    roundedBytes(row.pendingBytes),
     row.lag.toLocaleString("en"),
     topicsOf(row),
   ]);

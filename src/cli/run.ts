@@ -33,6 +33,11 @@ const COMMANDS: readonly Row[] = [
     load: () => import("./conns.ts"),
   },
   {
+    name: "pool",
+    description: "Show a gateway's sockets and streams to its origins",
+    load: () => import("./pool.ts"),
+  },
+  {
     name: "drain",
     description: "Drain a gateway and end it; shows how far it is",
     load: () => import("./drain.ts"),

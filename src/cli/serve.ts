@@ -7,6 +7,7 @@ import { isLoopbackHost } from "../gateway/config/host.ts";
 import { keepAliveMsOf } from "../gateway/config/keep-alive.ts";
 import type { LoadedConfig } from "../gateway/config/load.ts";
 import type { Config } from "../gateway/config/schema.ts";
+import { hasPlayground, upstreamsOf } from "../gateway/config/upstream.ts";
 import { describeShortage } from "../gateway/descriptors.ts";
 import { ListenError } from "../gateway/listen.ts";
 import { startServer } from "../gateway/server.ts";
@@ -24,7 +25,8 @@ import type { ExitCode } from "./exit.ts";
 import { describeListenError } from "./listen-report.ts";
 import { LogSink, createLogger } from "./log.ts";
 import type { Register } from "./register.ts";
-import { loadTls, reloadTlsOnHangup } from "./tls.ts";
+import { warnOfSilent } from "./silent-origins.ts";
+import { loadAuthorities, loadTls, reloadTlsOnHangup } from "./tls.ts";
 import { packageVersion } from "./version.ts";
 
 /** What is still open then goes with the process, in milliseconds: the whole exit takes 1 s at most. */
@@ -58,6 +60,7 @@ async function serve(
   const isTerminal = stdout.isTTY;
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const tls = loadTls(loaded);
+  const upstreams = upstreamsOf(config, loadAuthorities(loaded));
   const hub = createHubOf(config);
   const sink = new LogSink(stdout, () => {
     hub.metrics.plain.sluice_log_lines_dropped_total += 1;
@@ -87,7 +90,9 @@ async function serve(
         drain: drainOf(config),
         batchBytesMax: config.batchBytesMax,
         admission: admissionOf(config),
-        hasPlayground: true,
+        hasPlayground: hasPlayground(config),
+        runs: { runsMax: config.runs.max, perTenantMax: config.runs.perTenantMax },
+        ...(upstreams !== undefined && { upstreams }),
         logger,
       },
     });
@@ -100,13 +105,17 @@ async function serve(
   const { url, adminUrl } = server;
   if (isTerminal)
     stdout.write(banner(stdout, { version: packageVersion(), url, adminUrl, config }));
-  else logger.info({ url, adminUrl, configFile: loaded.file }, "listening");
-  const shortage = describeShortage(config.maxConnections);
-  for (const warning of shortage === undefined ? warnings : [...warnings, shortage]) {
+  else
+    logger.info({ url, adminUrl, configFile: loaded.file, ...upstreamFields(config) }, "listening");
+  const warn = (warning: string): void => {
     // On both: whoever keeps only one of them must see it.
     stderr.write(`sluice: WARNING: ${warning}\n`);
     logger.warn(warning);
-  }
+  };
+  const shortage = describeShortage(config.maxConnections);
+  for (const warning of shortage === undefined ? warnings : [...warnings, shortage]) warn(warning);
+  const origins = upstreams?.routes.map(({ origin }) => origin) ?? [];
+  void warnOfSilent(origins, warn);
 
   // To a terminal's program SIGHUP says that its terminal is gone: that ends it, as it ends others.
   if (tls !== undefined && !isTerminal) reloadTlsOnHangup(loaded, server, logger);
@@ -120,6 +129,14 @@ async function serve(
   await sink.flush(FLUSH_MS);
   // Not by running out of work: a log line that nobody reads would keep the process for ever.
   process.exit(exitCode);
+}
+
+/** What is proxied, for the log; nothing where nothing is. */
+function upstreamFields({ upstream, routes }: Config): object {
+  return {
+    ...(upstream !== "" && { upstream }),
+    ...(routes.length > 0 && { routes: routes.length }),
+  };
 }
 
 /** How the progress of a drain is told. */

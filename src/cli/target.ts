@@ -12,7 +12,7 @@ export function targetUrl(option: string | undefined, { env }: Context): string 
     : checkUrl("--url", option);
 }
 
-/** Where `conns` and `drain` find the admin listener: `--admin-url`, else `SLUICE_ADMIN_URL`, else the default. */
+/** Where `conns`, `pool` and `drain` find the admin listener: `--admin-url`, else `SLUICE_ADMIN_URL`, else the default. */
 export function adminUrl(option: string | undefined, { env }: Context): string {
   return option === undefined
     ? checkUrl("SLUICE_ADMIN_URL", env["SLUICE_ADMIN_URL"] ?? ADMIN_URL_DEFAULT)

@@ -23,3 +23,36 @@ export function printable(text: string): string {
 export function counted(value: number, noun: string): string {
   return `${value.toLocaleString("en")} ${noun}${value === 1 ? "" : "s"}`;
 }
+
+const SECONDS_OF = [
+  ["d", 86_400],
+  ["h", 3_600],
+  ["m", 60],
+  ["s", 1],
+] as const;
+
+/** As people read it in a table: whole seconds, in the largest unit and the next one: `45s`, `3h12m`, `2d4h`. */
+export function roundedDuration(durationMs: number): string {
+  let seconds = Math.max(0, Math.floor(durationMs / 1_000));
+  const largest = SECONDS_OF.findIndex(([, size]) => seconds >= size);
+  if (largest === -1) return "0s";
+  let text = "";
+  for (const [unit, size] of SECONDS_OF.slice(largest, largest + 2)) {
+    const count = Math.floor(seconds / size);
+    seconds -= count * size;
+    if (count > 0) text += `${count}${unit}`;
+  }
+  return text;
+}
+
+/** As people read it in a table: three digits at most where there is a fraction: `512B`, `1.2KiB`, `34MiB`. */
+export function roundedBytes(bytes: number): string {
+  let [value, unit] = [bytes, "B"];
+  for (const next of ["KiB", "MiB", "GiB", "TiB"]) {
+    // What would be shown as 1024 is 1 of the next.
+    if (Math.round(value) < 1_024) break;
+    [value, unit] = [value / 1_024, next];
+  }
+  const isShort = unit !== "B" && value < 9.95;
+  return `${isShort ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)}${unit}`;
+}

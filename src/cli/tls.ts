@@ -2,17 +2,27 @@ import type { LoadedConfig } from "../gateway/config/load.ts";
 import { ConfigError } from "../gateway/config/problem.ts";
 import type { Logger } from "../gateway/logger.ts";
 import type { RunningServer } from "../gateway/server.ts";
-import { TlsError, readTlsIdentity } from "../gateway/tls.ts";
+import { TlsError, readAuthorities, readTlsIdentity } from "../gateway/tls.ts";
 import type { TlsIdentity } from "../gateway/tls.ts";
 
 /** What the files of `tls.cert` and `tls.key` hold; nothing where none is set. Throws `ConfigError`. */
-export function loadTls({ config, sources }: LoadedConfig): TlsIdentity | undefined {
-  if (config.tls.cert === "") return undefined;
+export function loadTls(loaded: LoadedConfig): TlsIdentity | undefined {
+  const { tls } = loaded.config;
+  return tls.cert === "" ? undefined : readOr(loaded, () => readTlsIdentity(tls));
+}
+
+/** What the file of `pool.ca` holds; nothing where none is set. Throws `ConfigError`. */
+export function loadAuthorities(loaded: LoadedConfig): Buffer | undefined {
+  const { ca } = loaded.config.pool;
+  return ca === "" ? undefined : readOr(loaded, () => readAuthorities(ca));
+}
+
+function readOr<T>({ sources }: LoadedConfig, read: () => T): T {
   try {
-    return readTlsIdentity(config.tls);
+    return read();
   } catch (error) {
     if (!(error instanceof TlsError)) throw error;
-    const key = `tls.${error.part}`;
+    const key = error.part === "ca" ? "pool.ca" : `tls.${error.part}`;
     throw new ConfigError([{ where: sources.get(key) ?? "default", key, message: error.message }]);
   }
 }

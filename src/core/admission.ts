@@ -36,7 +36,7 @@ export const ADMISSION_DEFAULTS: AdmissionOptions = {
 };
 
 /** Why a subscription or a connection was not let in: a trigger of the breaker, or one of these. */
-export type RefusalReason = Trigger | "rate" | "draining" | "per_ip";
+export type RefusalReason = Trigger | "rate" | "draining" | "per_ip" | "upstream";
 export type Outcome = "admitted" | RefusalReason;
 
 /** What was seen of the process; see `observe`. */

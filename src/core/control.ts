@@ -1,5 +1,6 @@
 import { encodeComment, encodeEvent } from "../wire/frame.ts";
 import { formatCursor } from "../wire/cursor.ts";
+import type { WireForm } from "./publication.ts";
 
 /** Why a cursor cannot be continued exactly. Foreign cursors and those of an earlier epoch look alike on purpose (S08). */
 export const GAP_REASONS = {
@@ -9,6 +10,7 @@ export const GAP_REASONS = {
   future: "The cursor is beyond the newest event",
   conflated: "Older events of a key were skipped because a newer one follows",
   dropped: "The oldest events were left out because the reader fell behind",
+  upstream: "The origin of a proxied stream began anew; what it sent meanwhile is unknown",
 } as const;
 
 export type GapReason = keyof typeof GAP_REASONS;
@@ -23,8 +25,8 @@ export interface Gap {
 }
 
 /** `event: gap`. It never carries an id (law 1). */
-export function gapFrame(gap: Gap): Uint8Array {
-  return encodeEvent({ event: "gap", data: JSON.stringify(gap) });
+export function gapFrame(gap: Gap, form: WireForm): Uint8Array {
+  return said("gap", JSON.stringify(gap), form);
 }
 
 /** `id:` alone: EventSource takes it as the place to resume from and dispatches nothing (WHATWG 9.2.6). */
@@ -33,12 +35,21 @@ export function primerFrame(epoch: string, seq: number): Uint8Array {
 }
 
 /** `event: close` with the reason as bare data. It never carries an id (law 1). */
-export function closeFrame(reason: string): Uint8Array {
-  return encodeEvent({ event: "close", data: reason });
+export function closeFrame(reason: string, form: WireForm): Uint8Array {
+  return said("close", reason, form);
 }
 
-export function helloFrame(connection: string, topics: readonly string[]): Uint8Array {
-  return encodeEvent({ event: "hello", data: JSON.stringify({ connection, topics }) });
+export function helloFrame(
+  connection: string,
+  topics: readonly string[],
+  form: WireForm,
+): Uint8Array {
+  return said("hello", JSON.stringify({ connection, topics }), form);
+}
+
+/** What Sluice says itself, which has one line. */
+function said(event: string, data: string, form: WireForm): Uint8Array {
+  return form === "quiet" ? encodeComment(`${event} ${data}`) : encodeEvent({ event, data });
 }
 
 export function retryFrame(retryMs: number): Uint8Array {

@@ -59,6 +59,11 @@ export const DISCONNECTS = {
     isEviction: true,
     meaning: "An operator closed the connection; reconnect",
   },
+  upstream_lost: {
+    isAnnounced: true,
+    meaning:
+      "The origin of a proxied stream cannot be reached; reconnect, what it has sent is kept",
+  },
   hub_closed: { isAnnounced: false, meaning: "The hub was closed in the process that owns it" },
   internal_error: { isAnnounced: false, meaning: "Sluice made a mistake; reconnect" },
 } as const satisfies Record<string, DisconnectRow>;

@@ -53,7 +53,17 @@ export interface DrainReport {
   readonly durationMs: number;
 }
 
+/** What else a drain waits for: work that has no connection at the moment. */
+export interface DrainHooks {
+  /** How much of it is under way. */
+  busyNow?(): number;
+  /** Called once, shortly before the deadline: the work ends now, and says so to whoever reads it. */
+  lastCall?(): void;
+}
+
 const REASON = "pool_draining";
+/** Before the deadline, so that what is said then is delivered before the connections end. */
+const LAST_CALL_MS = 300;
 const TICK_MS = 20;
 /** Goodbyes of one tick at most: 1,000 writes are about 5 ms. */
 const TELL_MAX = 1_000;
@@ -84,7 +94,10 @@ export class Drain {
     left: 0,
     deadline: 0,
   };
+  readonly #hooks: DrainHooks;
   readonly #untold = new Set<Subscriber>();
+  /** They cannot come back with their place: they are left alone until they end, or the deadline. */
+  readonly #staying = new Set<Subscriber>();
   #round = this.#untold.values();
   /** Until when their ACK is awaited. All wait equally long, so the order is that of the time. */
   readonly #told = new Map<Subscriber, number>();
@@ -99,11 +112,20 @@ export class Drain {
   #tickedAt = 0;
   #allowance = 0;
   #isDrained = false;
+  #hasCalled = false;
+  /** Work was still under way at the last call. */
+  #hasCutWork = false;
   #timer: Timer | undefined;
   #unlisten = (): void => {};
 
-  constructor(hub: Hub, runtime: Runtime, options: Partial<DrainOptions> = {}) {
+  constructor(
+    hub: Hub,
+    runtime: Runtime,
+    options: Partial<DrainOptions> = {},
+    hooks: DrainHooks = {},
+  ) {
     this.#hub = hub;
+    this.#hooks = hooks;
     this.#runtime = runtime;
     this.#options = { ...DRAIN_DEFAULTS, ...options };
   }
@@ -152,7 +174,10 @@ export class Drain {
   endNow(): Promise<DrainReport> {
     const report = this.start();
     if (this.#isDrained) return report;
-    this.#deadlineAt = Math.min(this.#deadlineAt, this.#runtime.now());
+    const now = this.#runtime.now();
+    this.#lastCall();
+    // What the last call says leaves in the turns before the next tick.
+    this.#deadlineAt = Math.min(this.#deadlineAt, this.#hasCutWork ? now + TICK_MS : now);
     this.#tellFrom = Math.min(this.#tellFrom, this.#deadlineAt);
     this.#tick();
     return report;
@@ -172,6 +197,7 @@ export class Drain {
     this.#timer?.cancel();
     const now = this.#runtime.now();
     this.#adopt();
+    if (now >= this.#deadlineAt - LAST_CALL_MS) this.#lastCall();
     if (now >= this.#deadlineAt) {
       this.#force(now);
     } else if (now >= this.#tellFrom) {
@@ -186,12 +212,23 @@ export class Drain {
 
   /** Whoever is not known yet: all at the start, later those whose subscription was under way. */
   #adopt(): void {
-    const known = this.#untold.size + this.#told.size + this.#ending.size;
+    const known = this.#untold.size + this.#staying.size + this.#told.size + this.#ending.size;
     if (known === this.#hub.connectionsNow) return;
     for (const subscriber of this.#hub.connections()) {
       if (this.#told.has(subscriber) || this.#ending.has(subscriber)) continue;
-      this.#untold.add(subscriber);
+      (subscriber.isResumable ? this.#untold : this.#staying).add(subscriber);
     }
+  }
+
+  #lastCall(): void {
+    if (this.#hasCalled) return;
+    this.#hasCalled = true;
+    this.#hasCutWork = this.#busyNow > 0;
+    this.#hooks.lastCall?.();
+  }
+
+  get #busyNow(): number {
+    return this.#hooks.busyNow?.() ?? 0;
   }
 
   #tell(now: number): void {
@@ -247,13 +284,11 @@ export class Drain {
     const isFirst = this.#abortAt === Number.POSITIVE_INFINITY;
     if (isFirst) this.#abortAt = now + LEAVE_MS;
     const isLast = now >= this.#abortAt;
-    if (!isFirst && !isLast && this.#untold.size === 0) return;
+    if (!isFirst && !isLast && this.#untold.size + this.#staying.size === 0) return;
     for (const subscriber of this.#hub.connections()) {
       const isEnding = subscriber.hasAcked || this.#ending.has(subscriber);
       if (isEnding && !isLast) continue;
-      this.#untold.delete(subscriber);
-      this.#told.delete(subscriber);
-      this.#probes.delete(subscriber);
+      this.#forget(subscriber);
       this.#ending.set(subscriber, "deadline");
       if (isLast) subscriber.evict(REASON);
       else subscriber.end(REASON, this.#retryMs(subscriber));
@@ -264,11 +299,16 @@ export class Drain {
     const how = this.#howOf(subscriber);
     this.#byHow[how] += 1;
     this.#hub.metrics.add("sluice_drain_closed_total", how);
-    this.#untold.delete(subscriber);
-    this.#told.delete(subscriber);
-    this.#probes.delete(subscriber);
+    this.#forget(subscriber);
     this.#ending.delete(subscriber);
     this.#settle();
+  }
+
+  #forget(subscriber: Subscriber): void {
+    this.#untold.delete(subscriber);
+    this.#staying.delete(subscriber);
+    this.#told.delete(subscriber);
+    this.#probes.delete(subscriber);
   }
 
   #howOf(subscriber: Subscriber): DrainHow {
@@ -281,6 +321,7 @@ export class Drain {
   #settle(): void {
     const now = this.#runtime.now();
     if (this.#isDrained || this.#hub.connectionsNow > 0 || now < this.#tellFrom) return;
+    if (this.#busyNow > 0 && now < this.#abortAt) return;
     this.#isDrained = true;
     this.#timer?.cancel();
     this.#unlisten();
@@ -288,7 +329,7 @@ export class Drain {
     this.#report.resolve({
       total: this.#gone,
       byHow: { ...this.#byHow },
-      isForced: this.#byHow.deadline > 0,
+      isForced: this.#byHow.deadline > 0 || this.#hasCutWork,
       durationMs: Math.round(now - (this.#startedAt ?? now)),
     });
   }

@@ -24,6 +24,7 @@ export class Group {
   #publications: readonly Publication[] | undefined;
   #plain: Batch | undefined;
   #enveloped: Batch | undefined;
+  #quiet: Batch | undefined;
 
   /** The topics of `parent`, and `topic` besides. */
   constructor(topic: DirtyTopic, parent?: Group) {
@@ -61,7 +62,10 @@ export class Group {
   /** Encoded at the first call for each form. */
   batch(form: WireForm): Batch {
     const publications = this.#publications ?? [];
-    if (form === "plain") return (this.#plain ??= batchOf(publications, "plain"));
+    if (form === "plain" || (form === "quiet" && !this.hasEnd)) {
+      return (this.#plain ??= batchOf(publications, "plain"));
+    }
+    if (form === "quiet") return (this.#quiet ??= batchOf(publications, "quiet"));
     return (this.#enveloped ??= batchOf(publications, "enveloped"));
   }
 

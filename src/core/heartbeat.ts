@@ -95,7 +95,7 @@ export class Heartbeat {
     const { maxAgeMs, maxAgeJitter } = this.#options;
     subscriber.phase = Math.floor(this.#runtime.random() * SPOKES);
     const jitter = (2 * this.#runtime.random() - 1) * maxAgeJitter;
-    if (maxAgeMs > 0) subscriber.ageMsMax = maxAgeMs * (1 + jitter);
+    if (maxAgeMs > 0 && subscriber.isResumable) subscriber.ageMsMax = maxAgeMs * (1 + jitter);
     subscriber.pending = this.pending;
     this.#spokes[subscriber.phase]?.add(subscriber);
   }

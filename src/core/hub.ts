@@ -1,5 +1,5 @@
 import type { Runtime } from "../internal/clock.ts";
-import type { Broker, Idempotency, Receipt } from "./broker.ts";
+import type { Broker, EncodedEvent, Idempotency, Receipt } from "./broker.ts";
 import type { DisconnectReason } from "./disconnect.ts";
 import { SluiceError } from "./errors.ts";
 import { EVENT_BYTES_MAX_DEFAULT, encodeInput } from "./event.ts";
@@ -48,6 +48,17 @@ export interface Subscribe {
   readonly start: Start;
   /** @defaultValue "comment" */
   readonly heartbeat?: HeartbeatMode;
+  /** Its client can come back with its place; see `SubscriberOptions`. @defaultValue true */
+  readonly isResumable?: boolean;
+  /** Called once, when the subscriber is gone; also if it never had a connection. */
+  readonly onGone?: () => void;
+}
+
+/** Events that were framed elsewhere: of an upstream's response. */
+export interface Append {
+  readonly tenant: string;
+  readonly topic: string;
+  readonly events: readonly EncodedEvent[];
 }
 
 /** What is said of a connection that has ended. */
@@ -141,13 +152,19 @@ export class Hub {
     const receipt = await (idempotency === undefined
       ? append()
       : this.#once(tenant, topic, idempotency, append));
-    const { plain } = this.metrics;
-    if (receipt.isDuplicate) {
-      plain.sluice_publish_duplicates_total += 1;
-    } else {
-      plain.sluice_publications_total += events.length;
-      for (const { fields } of encoded) plain.sluice_publication_bytes_total += fields.length;
-    }
+    if (receipt.isDuplicate) this.metrics.plain.sluice_publish_duplicates_total += 1;
+    else this.#count(encoded);
+    return receipt;
+  }
+
+  /**
+   * Appends what an upstream has said, word for word: its events may have names that are reserved here.
+   * Their size is the caller's to bound. Otherwise as `publish`.
+   */
+  async append({ tenant, topic, events }: Append): Promise<Receipt> {
+    this.#checkOpen();
+    const receipt = await this.broker.publish({ tenant, topic, events });
+    this.#count(events);
     return receipt;
   }
 
@@ -200,6 +217,12 @@ export class Hub {
   #onEnded(subscriber: Subscriber, reason: DisconnectReason): void {
     if (subscriber.connection !== undefined) this.#connections.delete(subscriber.connection.id);
     for (const listener of this.#listeners) listener(subscriber, reason);
+  }
+
+  #count(events: readonly EncodedEvent[]): void {
+    const { plain } = this.metrics;
+    plain.sluice_publications_total += events.length;
+    for (const { fields } of events) plain.sluice_publication_bytes_total += fields.length;
   }
 
   #checkOpen(): void {

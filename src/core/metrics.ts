@@ -127,6 +127,74 @@ export const METRICS = {
   },
   sluice_tenants: { type: "gauge", help: "Tenants that have subscribers" },
   sluice_routes: { type: "gauge", help: "Topics that have subscribers" },
+  sluice_upstream_acquired_total: {
+    type: "counter",
+    help: "Sockets and HTTP/2 streams that upstream requests were given",
+  },
+  sluice_upstream_waits_total: {
+    type: "counter",
+    help: "Upstream requests that waited for a socket or stream",
+  },
+  sluice_upstream_wait_seconds_total: {
+    type: "counter",
+    help: "Seconds that upstream requests waited for a socket or stream",
+  },
+  sluice_upstream_rejected_total: {
+    type: "counter",
+    help: "Upstream requests refused before they were sent, by why",
+    label: "reason",
+  },
+  sluice_upstream_evicted_total: {
+    type: "counter",
+    help: "Upstream sockets and sessions closed by the pool, by why",
+    label: "reason",
+  },
+  sluice_upstream_opened_total: { type: "counter", help: "Upstream sockets and sessions opened" },
+  sluice_upstream_sockets: {
+    type: "gauge",
+    help: "Upstream sockets and sessions by state",
+    label: "state",
+  },
+  sluice_upstream_streams: { type: "gauge", help: "Upstream requests and responses under way" },
+  sluice_upstream_waiting: {
+    type: "gauge",
+    help: "Upstream requests that wait for a socket or stream",
+  },
+  sluice_upstream_errors_total: {
+    type: "counter",
+    help: "Upstream requests and responses that failed, by code",
+    label: "code",
+  },
+  sluice_upstream_double_releases_total: {
+    type: "counter",
+    help: "Times that a socket or stream was given back twice, which did nothing",
+  },
+  sluice_upstream_retries_total: {
+    type: "counter",
+    help: "Upstream requests sent again because an idle socket was closed at the moment of reuse",
+  },
+  sluice_upstream_circuit_opened_total: {
+    type: "counter",
+    help: "Times that the circuit of an origin opened",
+  },
+  sluice_upstream_reconnects_total: {
+    type: "counter",
+    help: "Reconnects of upstream streams that broke or ended, by what came of them",
+    label: "outcome",
+  },
+  sluice_upstream_events_total: { type: "counter", help: "Events read from upstream streams" },
+  sluice_upstream_events_dropped_total: {
+    type: "counter",
+    help: "Events of upstream streams that were not forwarded, by why",
+    label: "reason",
+  },
+  sluice_feeds: { type: "gauge", help: "Upstream streams that readers share" },
+  sluice_runs: { type: "gauge", help: "Runs that are kept, by state", label: "state" },
+  sluice_runs_total: {
+    type: "counter",
+    help: "Runs that ended, by their terminal state",
+    label: "outcome",
+  },
   sluice_requests_rejected_total: {
     type: "counter",
     help: "Requests answered with an error, by code",

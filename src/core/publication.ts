@@ -1,12 +1,15 @@
-import { envelope, frameBytes, writeFrame } from "../wire/frame.ts";
+import { envelope, frameBytes, hush, writeFrame } from "../wire/frame.ts";
 import type { Block, Blocks } from "./blocks.ts";
 import type { TopicSettings } from "./settings.ts";
 
 /** Memory that a publication costs beside its frame, in bytes: the object, its slots and map entries (measured). */
 export const PUBLICATION_OVERHEAD_BYTES = 192;
 
-/** `plain`: the frame as published. `enveloped`: the topic is named inside, for connections of many topics. */
-export type WireForm = "plain" | "enveloped";
+/**
+ * `plain`: the frame as published. `enveloped`: the topic is named inside, for connections of many topics.
+ * `quiet`: as `plain`, but what Sluice itself says comes in comments, for clients that parse every `data:`.
+ */
+export type WireForm = "plain" | "enveloped" | "quiet";
 
 export type PublicationKind = "event" | "end";
 
@@ -79,18 +82,18 @@ export class Publication {
 
   /** Size of its frame in `form`. The enveloped frame is made on first demand, once, and kept. */
   bytesIn(form: WireForm): number {
-    return form === "plain" ? this.bytes : this.#envelope().length;
+    return this.#isAsPublished(form) ? this.bytes : this.#frameIn(form).length;
   }
 
   /** Copies its frame to `target` and returns the offset behind it. */
   copyTo(target: Buffer, offset: number, form: WireForm): number {
-    if (form === "plain") {
+    if (this.#isAsPublished(form)) {
       this.#block.bytes.copy(target, offset, this.#start, this.#end);
       return offset + this.bytes;
     }
-    const enveloped = this.#envelope();
-    enveloped.copy(target, offset);
-    return offset + enveloped.length;
+    const frame = this.#frameIn(form);
+    frame.copy(target, offset);
+    return offset + frame.length;
   }
 
   /** Gives its memory back to the log. Readers that still hold the publication may go on reading it. */
@@ -100,6 +103,16 @@ export class Publication {
     this.#isReleased = true;
   }
   #isReleased = false;
+
+  #isAsPublished(form: WireForm): boolean {
+    return form === "plain" || (form === "quiet" && this.kind === "event");
+  }
+
+  /** The end of a topic is rare, and short: its quiet frame is made each time. */
+  #frameIn(form: WireForm): Buffer {
+    if (form === "enveloped") return this.#envelope();
+    return Buffer.from(hush(this.#block.bytes.subarray(this.#start, this.#end)));
+  }
 
   #envelope(): Buffer {
     if (this.#enveloped === undefined) {

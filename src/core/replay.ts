@@ -4,7 +4,7 @@ import { TRIMMED_MAX } from "./broker.ts";
 import type { ReadResult } from "./broker.ts";
 import { gapFrame } from "./control.ts";
 import type { Gap, GapReason } from "./control.ts";
-import type { Publication } from "./publication.ts";
+import type { Publication, WireForm } from "./publication.ts";
 
 const TOPICS_NAMED_MAX = 16;
 /**
@@ -22,6 +22,7 @@ export interface Dropped {
 
 /** The part of a subscriber that decides what a read of the log means for it. */
 interface Reader {
+  readonly form: WireForm;
   lost: GapReason | undefined;
   /** Up to here a gap of all its topics was told. */
   toldFloor: number;
@@ -132,7 +133,7 @@ export function composeRead(reader: Reader, result: ReadResult, frozenTo: number
       ...named(dropped.topics),
     });
   }
-  return { frames: gaps.map(gapFrame), publications, gaps };
+  return { frames: gaps.map((each) => gapFrame(each, reader.form)), publications, gaps };
 }
 
 /** A read that is not full has reached the end, as it was when it began. */

@@ -14,8 +14,7 @@ interface Made {
 /** One read of the log for all readers that stand at the same place, and what is written to them, made once. */
 export class SharedRead {
   readonly result: ReadResult;
-  #plain: Made | undefined;
-  #enveloped: Made | undefined;
+  readonly #made: Partial<Record<WireForm, Made>> = {};
 
   constructor(result: ReadResult) {
     this.result = result;
@@ -26,11 +25,10 @@ export class SharedRead {
    * always, so for each form the newest is kept, and made anew only where the prelude is another one.
    */
   batch(form: WireForm, prelude: readonly Uint8Array[] = []): Batch {
-    const before = form === "plain" ? this.#plain : this.#enveloped;
+    const before = this.#made[form];
     if (before !== undefined && isSame(before.prelude, prelude)) return before.batch;
     const made = { prelude, batch: batchOf(this.result.publications, form, prelude) };
-    if (form === "plain") this.#plain = made;
-    else this.#enveloped = made;
+    this.#made[form] = made;
     return made.batch;
   }
 

@@ -67,6 +67,13 @@ export interface SubscriberOptions {
   readonly form: WireForm;
   /** @defaultValue "comment" */
   readonly heartbeat?: HeartbeatMode;
+  /**
+   * Its client can come back with its place. One that cannot has no maximum age, and a drain says nothing
+   * to it before the deadline. @defaultValue true
+   */
+  readonly isResumable?: boolean;
+  /** Called once, when it is gone: its connection has ended, or it was abandoned without one. */
+  readonly onGone?: () => void;
 }
 
 /** How a connection is greeted. */
@@ -102,6 +109,8 @@ export class Subscriber implements ConnectionOwner, Waiter {
   events = 0;
   readonly selection: Selection;
   readonly heartbeat: HeartbeatMode;
+  readonly isResumable: boolean;
+  readonly #onGone: (() => void) | undefined;
   /** When its connection was attached, in whole monotonic milliseconds. */
   openedAt: number;
   /** An ACK of the client is awaited: of a goodbye, or of a heartbeat that it promised to acknowledge. */
@@ -142,6 +151,8 @@ export class Subscriber implements ConnectionOwner, Waiter {
     this.selection = options.selection;
     this.form = options.form;
     this.heartbeat = options.heartbeat ?? "comment";
+    this.isResumable = options.isResumable ?? true;
+    this.#onGone = options.onGone;
     this.wroteAt = home.now();
     this.openedAt = this.wroteAt;
     this.idSentAt = this.wroteAt;
@@ -213,7 +224,7 @@ export class Subscriber implements ConnectionOwner, Waiter {
     if (greeting.hasHello) {
       const topics = [...this.selection.names, ...this.selection.patterns.map(({ text }) => text)];
       // Behind the primer: the lastEventId that EventSource shows with it is then the place.
-      prelude.push(helloFrame(connection.id, topics));
+      prelude.push(helloFrame(connection.id, topics, this.form));
     }
     this.#write(batchOf(publications, this.form, prelude), this.#home.now());
     this.#sentId(place);
@@ -357,7 +368,7 @@ export class Subscriber implements ConnectionOwner, Waiter {
    */
   goodbye(reason: DisconnectReason, retryMs: number): boolean {
     const now = this.#home.now();
-    if (!this.writeControl(controlBatch(retryFrame(retryMs), closeFrame(reason)), now))
+    if (!this.writeControl(controlBatch(retryFrame(retryMs), closeFrame(reason, this.form)), now))
       return false;
     this.farewell = reason;
     this.isAckAwaited = true;
@@ -408,7 +419,7 @@ export class Subscriber implements ConnectionOwner, Waiter {
     this.wroteAt = this.#home.now();
     if (DISCONNECTS[reason].isAnnounced) {
       const frames = retryMs === undefined ? [] : [retryFrame(retryMs)];
-      connection.end(reason, controlBatch(...frames, closeFrame(reason)));
+      connection.end(reason, controlBatch(...frames, closeFrame(reason, this.form)));
     } else {
       connection.end(reason);
     }
@@ -431,6 +442,7 @@ export class Subscriber implements ConnectionOwner, Waiter {
     if (this.state === "closed") return;
     this.#move("closed");
     this.#home.remove(this);
+    this.#onGone?.();
   }
 
   onDrained(): void {
@@ -450,6 +462,7 @@ export class Subscriber implements ConnectionOwner, Waiter {
     this.#home.metrics.add("sluice_disconnects_total", why);
     if (isEviction(why)) this.#home.metrics.add("sluice_evicted_total", why);
     this.#home.remove(this, why);
+    this.#onGone?.();
   }
 
   #compose(result: ReadResult): ComposedRead {

@@ -1,4 +1,5 @@
 import { SluiceError } from "../core/errors.ts";
+import { ownerOf } from "../core/feed-tenant.ts";
 import { refuseBody } from "./body.ts";
 import { closeBehind } from "./last-answer.ts";
 import type { Exchange } from "./exchange.ts";
@@ -19,7 +20,7 @@ export function acknowledge(exchange: Exchange): void {
   parseQuery(exchange.query, []);
   refuseBody(request);
   const subscriber = hub.connection(id);
-  if (subscriber === undefined || subscriber.tenant !== tenant) {
+  if (subscriber === undefined || ownerOf(subscriber.tenant) !== tenant) {
     hub.metrics.add("sluice_acks_total", "unknown");
     throw new SluiceError("connection_unknown", "no open connection of yours has this id");
   }

@@ -4,6 +4,7 @@ import type { Hub } from "../core/hub.ts";
 import { createPrometheusExporter } from "../exporters/prometheus.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import type { Runtime } from "../internal/clock.ts";
+import type { PoolStatus } from "../upstreams/pool/status.ts";
 import { answerText } from "./admin/call.ts";
 import type { AdminRoute } from "./admin/call.ts";
 import { closeConnections, listConnections } from "./admin/connections.ts";
@@ -11,6 +12,7 @@ import { showDrain, startDrain } from "./admin/drain.ts";
 import type { DrainControl } from "./admin/drain.ts";
 import { showLife, showReadiness } from "./admin/health.ts";
 import type { Health } from "./admin/health.ts";
+import { showPool } from "./admin/pool.ts";
 import { guard } from "./guard.ts";
 import { isSameOrigin } from "./loopback.ts";
 import type { Logger } from "./logger.ts";
@@ -27,6 +29,8 @@ export interface AdminOptions extends Health {
   readonly logger: Logger;
   /** Without it nothing is known of drains. */
   readonly drain?: DrainControl;
+  /** What is known of origins. @defaultValue nothing is proxied */
+  readonly pool?: () => PoolStatus | undefined;
   /** @defaultValue the real clock and chance */
   readonly runtime?: Runtime;
 }
@@ -43,7 +47,7 @@ const CONNECTIONS = "/admin/connections";
  * rebinding) reads nothing there, and no page of another origin changes anything.
  */
 export function createAdmin(hub: Hub, options: AdminOptions): Admin {
-  const { isOpen, logger, drain, runtime = systemRuntime() } = options;
+  const { isOpen, logger, drain, pool = () => undefined, runtime = systemRuntime() } = options;
   const exporter = createPrometheusExporter(hub.metrics, () => hub.measure());
   const routes: Readonly<Record<string, Methods>> = {
     "/livez": readable(showLife),
@@ -56,6 +60,7 @@ export function createAdmin(hub: Hub, options: AdminOptions): Admin {
       DELETE: closeConnections(hub, runtime),
     },
     [`${CONNECTIONS}/`]: { DELETE: closeConnections(hub, runtime) },
+    "/pool": readable(showPool(pool)),
     ...(drain !== undefined && {
       "/drain": { ...readable(showDrain(drain)), POST: startDrain(drain) },
     }),

@@ -34,7 +34,9 @@ export function watchBody(
     // It is all here, and waits for its turn.
     if (request.complete) return;
     const bytes = socket.bytesRead;
-    if (bytes - marked >= progressBytes) [marked, looks] = [bytes, 0];
+    // It is not read because whom it is passed on to has no room: that is not its sender's fault.
+    const isHeldUp = request.readableLength >= request.readableHighWaterMark;
+    if (bytes - marked >= progressBytes || isHeldUp) [marked, looks] = [bytes, 0];
     else looks += 1;
     if (looks < looksMax) timer.refresh();
     else onStalled();

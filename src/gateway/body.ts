@@ -54,8 +54,13 @@ export async function readBody(
       "the body was read before Sluice saw it: mount the handler ahead of body parsers",
     );
   }
-  if ((request as ExpectingRequest)[kAwaitsContinue]) response.writeContinue();
+  sendContinue(request, response);
   return collect(request, limit);
+}
+
+/** The body is wanted now: says so to a client that waits for it. */
+export function sendContinue(request: IncomingMessage, response: ServerResponse): void {
+  if ((request as ExpectingRequest)[kAwaitsContinue]) response.writeContinue();
 }
 
 function collect(request: IncomingMessage, limit: BodyLimit): Promise<Uint8Array> {

@@ -1,5 +1,6 @@
 import { DISCONNECTS } from "../core/disconnect.ts";
 import type { DisconnectReason, DisconnectRow } from "../core/disconnect.ts";
+import { shownTenant } from "../core/feed-tenant.ts";
 import type { ConnectionListener } from "../core/hub.ts";
 import type { Subscriber } from "../core/subscriber.ts";
 import type { Runtime } from "../internal/clock.ts";
@@ -24,7 +25,7 @@ export function logEnds(logger: Logger, runtime: Runtime): ConnectionListener {
       reason,
       connection: shortId(subscriber),
       peer: connection?.peer,
-      tenant,
+      tenant: shownTenant(tenant),
       durationMs: Math.max(0, Math.floor(runtime.now()) - openedAt),
       events,
       bytes: connection?.bytesWritten,

@@ -11,7 +11,7 @@ import type { DoorOptions } from "./door-options.ts";
 import { stated } from "./hub-options.ts";
 import type { Logger } from "./logger.ts";
 import { LoadWatch, residentBytesMaxOf } from "./load-watch.ts";
-import { OVERLOAD_DEFAULTS, refuse, refuseRaw } from "./overload.ts";
+import { OVERLOAD_DEFAULTS, refusalForm, refuse, refuseRaw } from "./overload.ts";
 import type { Refusing } from "./overload.ts";
 import { Sockets } from "./sockets.ts";
 
@@ -113,19 +113,25 @@ export class Door {
   /**
    * Resolves with true when this subscription may be opened, which may take until its turn has come;
    * with false when it was refused and answered, or its client has gone. Rejects with `too_many_connections`.
+   * A soft refusal speaks in comments if `isQuiet`.
    */
-  async admits(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  async admits(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isQuiet = false,
+  ): Promise<boolean> {
     if (request.socket.destroyed) return false;
+    const refusing = { ...this.#refusing, isQuiet };
     const key = this.#forwardedKey(request);
     if (key !== undefined && !this.#sockets.enter(key)) {
       this.#admission.refused("per_ip");
-      refuse(request, response, "per_ip", this.#refusing);
+      refuse(request, response, "per_ip", refusing);
       return false;
     }
     if (key !== undefined) response.once("close", () => this.#sockets.leave(key));
     const outcome = await this.#turn(response, this.#sockets.hasRoom(request.socket));
     if (outcome !== "admitted" && outcome !== "gone") {
-      refuse(request, response, outcome, this.#refusing);
+      refuse(request, response, outcome, refusing);
     }
     return outcome === "admitted";
   }
@@ -140,9 +146,34 @@ export class Door {
   }
 
   /** Refuses a subscription that was admitted, because the drain has begun while it was opened. */
-  refuseDraining(request: IncomingMessage, response: ServerResponse): void {
+  refuseDraining(request: IncomingMessage, response: ServerResponse, isQuiet = false): void {
     this.#admission.refused("draining");
-    refuse(request, response, "draining", this.#refusing);
+    refuse(request, response, "draining", { ...this.#refusing, isQuiet });
+  }
+
+  /**
+   * Refuses a subscription that was admitted, because the origin that it needs has no room or no
+   * health; `retryAfterMs` is what the origin has said itself.
+   */
+  refuseUpstream(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { isQuiet, retryAfterMs }: { readonly isQuiet: boolean; readonly retryAfterMs?: number },
+  ): void {
+    this.#admission.refused("upstream");
+    const { options } = this.#refusing;
+    const its = retryAfterMs === undefined ? options : { ...options, retryAfterMs };
+    refuse(request, response, "upstream", { ...this.#refusing, options: its, isQuiet });
+  }
+
+  /** A refusal of this request would be a 200 that ends: its client is one that survives nothing else. */
+  refusesSoftly(request: IncomingMessage): boolean {
+    return refusalForm(request, this.#refusing.options.response) === "soft";
+  }
+
+  /** A proxy in front that is believed. */
+  isTrusted(address: string): boolean {
+    return isTrusted(this.#trusted, address);
   }
 
   #turn(response: ServerResponse, hasRoom: boolean): Promise<Outcome | "gone"> {

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Hub } from "../core/hub.ts";
 import type { Runtime } from "../internal/clock.ts";
 import { plainHeaders } from "../wire/headers.ts";
+import type { RunRegistry } from "../upstreams/runs/registry.ts";
 import type { Door } from "./door.ts";
 import { closeBehind } from "./last-answer.ts";
 import type { Logger } from "./logger.ts";
@@ -13,6 +14,7 @@ export interface Services {
   readonly runtime: Runtime;
   readonly logger: Logger;
   readonly door: Door;
+  readonly runs: RunRegistry;
   readonly publishes: PublishQueue;
   /** Reconnect delay before jitter, in milliseconds. */
   readonly retryMs: number;

@@ -8,6 +8,9 @@ import type { Hub } from "../core/hub.ts";
 import type { Runtime } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import { abortStream } from "../transports/sse-http1.ts";
+import type { UpstreamPool } from "../upstreams/pool/pool.ts";
+import { runsOf } from "../upstreams/runs/registry.ts";
+import type { RunsOptions } from "../upstreams/runs/run-options.ts";
 import { acknowledge } from "./ack.ts";
 import { ClientGone } from "./body.ts";
 import { logEnds } from "./connection-log.ts";
@@ -25,8 +28,11 @@ import { silentLogger } from "./logger.ts";
 import type { Logger } from "./logger.ts";
 import { loadPlayground } from "./playground.ts";
 import { answerProblem, RefusedError, toSluiceError } from "./problem.ts";
+import { Proxy } from "./proxy/proxy.ts";
+import type { UpstreamsOptions } from "./proxy/proxy.ts";
 import { publish } from "./publish.ts";
 import { PublishQueue } from "./publish-queue.ts";
+import { readRun, stopRun } from "./runs.ts";
 import { subscribeEvents, subscribeTopic } from "./subscribe.ts";
 import { declareTopic, deleteTopic } from "./topics.ts";
 
@@ -44,12 +50,16 @@ export interface GatewayOptions {
   readonly retryMs?: number;
   /** Body of an NDJSON batch, in bytes. @defaultValue 8 MiB */
   readonly batchBytesMax?: number;
+  /** How many runs there may be. @defaultValue see `RunsOptions` */
+  readonly runs?: Partial<RunsOptions>;
   /** Whom to let in, and how to refuse others. @defaultValue see `DoorOptions` */
   readonly admission?: Partial<DoorOptions>;
   /** How `drain` goes about it, where its own options do not say. @defaultValue see `DrainOptions` */
   readonly drain?: Partial<DrainOptions>;
   /** Serves the playground at `/`, in open mode only. @defaultValue false */
   readonly hasPlayground?: boolean;
+  /** Where requests go that are not for Sluice itself. @defaultValue nowhere */
+  readonly upstreams?: UpstreamsOptions;
   /** @defaultValue says nothing */
   readonly logger?: Logger;
   /** @defaultValue the real clock and chance */
@@ -86,6 +96,10 @@ export interface DrainingGateway extends Gateway {
   isOverloaded(): boolean;
   /** Undefined until `drain` is called. */
   readonly draining: Drain | undefined;
+  /** Undefined where nothing is proxied. */
+  readonly pool: UpstreamPool | undefined;
+  /** Ends all upstream streams and closes their sockets. Before the hub is closed, when nobody reads any more. */
+  closeUpstreams(): void;
 }
 
 type Route = (exchange: Exchange) => void | Promise<void>;
@@ -102,6 +116,7 @@ const RESOURCES: Readonly<Record<string, Resource>> = {
   },
   "/v1/events": { GET: subscribeEvents, HEAD: subscribeEvents },
   "/v1/connections/:id/ack": { POST: acknowledge },
+  "/v1/runs/:id": { GET: readRun, HEAD: readRun, DELETE: stopRun },
 };
 
 /** Serves what `createHub` made. Nothing is listening when it returns: mount its `handler`. */
@@ -123,8 +138,11 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
   const door = new Door(options.admission ?? {}, retryMs, runtime, hub.metrics, logger);
   // Whoever is in is not sent away while nobody is let in.
   hub.pauseRotation = () => door.isOpen;
+  const runs = runsOf(hub, runtime);
+  runs.configure(options.runs ?? {});
   const services: Services = {
     hub,
+    runs,
     door,
     publishes: new PublishQueue(runtime),
     logger,
@@ -134,6 +152,10 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
     batchBytesMax: options.batchBytesMax ?? 8 * 1024 * 1024,
     isDraining,
   };
+  const proxy =
+    options.upstreams === undefined
+      ? undefined
+      : new Proxy(hub, runtime, logger, options.upstreams);
   const find = routerOf({ ...RESOURCES, ...(hasPlayground ? loadPlayground() : {}) });
 
   const handle = async (
@@ -145,7 +167,8 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
     const mark = url.indexOf("?");
     const path = mark === -1 ? url : url.slice(0, mark);
     const found = find(path);
-    if (found === undefined && next !== undefined) return next();
+    const passage = found === undefined ? proxy?.find(path) : undefined;
+    if (found === undefined && passage === undefined && next !== undefined) return next();
     guard(request, guardOptions);
     setCorsHeaders(request, response, guardOptions);
     if (door.refusesExcess(request, response)) return;
@@ -153,6 +176,10 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
       throw new SluiceError("shutting_down", "this gateway accepts no more requests");
     }
     if (url === "*") return answerOptions(request, response, METHODS);
+    if (proxy !== undefined && passage !== undefined) {
+      const tenant = tenantOf?.(request) ?? DEFAULT_TENANT;
+      return proxy.handle({ services, request, response, tenant, topic: "", query: "" }, passage);
+    }
     if (found === undefined) {
       throw new SluiceError("not_found", `nothing is at ${JSON.stringify(path.slice(0, 80))}`);
     }
@@ -191,10 +218,17 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
     get draining() {
       return draining;
     },
+    pool: proxy?.pool,
+    closeUpstreams: () => proxy?.close(),
     drain(its = {}) {
       checkDrainOptions(its);
       door.drain();
-      draining ??= new Drain(hub, runtime, { ...options.drain, ...its });
+      draining ??= new Drain(
+        hub,
+        runtime,
+        { ...options.drain, ...its },
+        { busyNow: () => runs.openNow, lastCall: () => runs.shutdown() },
+      );
       return draining.start();
     },
   };

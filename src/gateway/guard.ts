@@ -57,7 +57,8 @@ export function setCorsHeaders(
   const allowed = allowedOrigin(origin, options);
   if (allowed === undefined) return;
   response.setHeader("Access-Control-Allow-Origin", allowed);
-  response.setHeader("Access-Control-Expose-Headers", "Sluice-Connection, Retry-After");
+  const exposed = "Sluice-Connection, Sluice-Run, Retry-After";
+  response.setHeader("Access-Control-Expose-Headers", exposed);
 }
 
 /** Answers `OPTIONS`: what may be done here and, to a preflight of an allowed origin, that it may. */

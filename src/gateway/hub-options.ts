@@ -4,6 +4,7 @@ import type { HeartbeatOptions } from "../core/heartbeat.ts";
 import type { IdempotencyOptions } from "../core/idempotency.ts";
 import { LANES, POLICIES } from "../core/settings.ts";
 import type { Retention, TopicSettingsInput } from "../core/settings.ts";
+import type { RunOptions } from "../upstreams/runs/run-options.ts";
 import type { Runtime } from "../internal/clock.ts";
 
 export interface CreateHubOptions {
@@ -64,6 +65,12 @@ const RETENTION: Readonly<Record<keyof Retention, Bounds>> = {
   ageMsMax: [1, TEN_YEARS_MS],
 };
 
+const RUN = {
+  ttlMs: [0, TIMER_MS_MAX],
+  ageMsMax: [1, TIMER_MS_MAX],
+  bytesMax: [1, TIB],
+} satisfies Partial<Record<keyof RunOptions, Bounds>>;
+
 const TOPIC = { ttlMs: [1, TEN_YEARS_MS] } satisfies Partial<
   Record<keyof TopicSettingsInput, Bounds>
 >;
@@ -84,6 +91,16 @@ export function checkSettings(settings: TopicSettingsInput, prefix = ""): void {
   checkNumbers(`${prefix}retention.`, retention, RETENTION);
   checkChoice(`${prefix}lane`, lane, LANES);
   checkChoice(`${prefix}policy`, policy, POLICIES);
+}
+
+/** The same for the options of a run. */
+export function checkRunOptions(options: Partial<RunOptions>): void {
+  const { onReadersGone } = options;
+  checkNumbers("", options, RUN);
+  if (onReadersGone === undefined) return;
+  checkChoice("onReadersGone.kind", onReadersGone.kind, ["cancel", "detach", "grace"]);
+  if (onReadersGone.kind !== "grace") return;
+  checkNumbers("onReadersGone.", onReadersGone, { ms: [0, TIMER_MS_MAX] });
 }
 
 /** Without what is `undefined`, which would replace a default. */

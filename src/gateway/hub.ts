@@ -10,10 +10,15 @@ import { selectTopics } from "../core/selection.ts";
 import type { TopicSettingsInput } from "../core/settings.ts";
 import { checkTopicName } from "../core/topic-name.ts";
 import { systemRuntime } from "../internal/clock.ts";
+import type { Runtime } from "../internal/clock.ts";
+import { fromIterable } from "../upstreams/runs/producers.ts";
+import { runsOf } from "../upstreams/runs/registry.ts";
+import type { RunEnd, RunState } from "../upstreams/runs/run.ts";
+import type { RunOptions } from "../upstreams/runs/run-options.ts";
 import { IteratorConnection } from "../transports/iterator.ts";
 import { formatCursor } from "../wire/cursor.ts";
 import type { ScannedEvent } from "../wire/scan.ts";
-import { checkHubOptions, checkSettings, stated } from "./hub-options.ts";
+import { checkHubOptions, checkRunOptions, checkSettings, stated } from "./hub-options.ts";
 import type { CreateHubOptions } from "./hub-options.ts";
 import { fingerprintOf, randomId } from "./ids.ts";
 
@@ -68,13 +73,32 @@ export interface PipeOptions {
   readonly endsTopic?: boolean;
 }
 
+/** How a run of this process is kept. */
+export interface LocalRunOptions extends Partial<RunOptions> {
+  /** @defaultValue "default" */
+  readonly tenant?: string;
+}
+
+/** A run of this process. */
+export interface LocalRun {
+  readonly id: string;
+  readonly state: RunState;
+  /** How it ended, when it has. Never rejects. */
+  readonly ended: Promise<RunEnd>;
+  /** Ends it with `stopped`. When it resolves that is in the log, or the run had ended before. */
+  stop(): Promise<void>;
+}
+
 /** A hub in this process. Make it with `createHub`, and serve it with `createGateway`. */
 export class LocalHub {
   /** The hub that transports and the gateway work with. */
   readonly core: Hub;
 
-  constructor(core: Hub) {
+  readonly #runtime: Runtime;
+
+  constructor(core: Hub, runtime: Runtime = systemRuntime()) {
     this.core = core;
+    this.#runtime = runtime;
   }
 
   /**
@@ -105,8 +129,51 @@ export class LocalHub {
     return new Topic(this, checkTopicName(name), options.tenant ?? DEFAULT_TENANT);
   }
 
-  /** Ends all subscriptions and closes the broker. */
+  /**
+   * Runs a producer whose events anybody can read who has the id, at `GET /v1/runs/{id}` of a gateway on
+   * this hub: from the beginning, from any place, on any device, and after its end until `ttlMs` is over.
+   * The producer outlives its readers (R03). It is given a signal that aborts when the run is stopped.
+   *
+   * The run ends with `done`, or with `error` where the producer throws; readers are told
+   * `event: error` first, with the code of a `SluiceError`, or `run_failed` and not why. A run that exists
+   * under this id is returned as it is, and nothing is started.
+   *
+   * Throws `topic_name_invalid` for an id that is no topic name, `parameter_invalid` for an option out of
+   * its bounds, and `runs_exhausted`.
+   *
+   * @example
+   * const run = hub.run(randomUUID(), async function* (signal) {
+   *   for await (const token of model.stream(prompt, { signal })) yield token;
+   * });
+   * response.setHeader("Sluice-Run", run.id);
+   */
+  run(
+    id: string,
+    producer: AsyncIterable<Publishable> | ((signal: AbortSignal) => AsyncIterable<Publishable>),
+    options: LocalRunOptions = {},
+  ): LocalRun {
+    checkRunOptions(options);
+    const { tenant = DEFAULT_TENANT, ...rest } = options;
+    const make = async function* (signal: AbortSignal): AsyncGenerator<EventInput, void, void> {
+      const events = typeof producer === "function" ? producer(signal) : producer;
+      for await (const event of events) yield toInput(event);
+    };
+    const registry = runsOf(this.core, this.#runtime);
+    const produce = fromIterable(make, this.core.eventBytesMax);
+    const { run } = registry.start({ tenant, id, produce, options: stated(rest) });
+    return {
+      id: run.id,
+      get state() {
+        return run.state;
+      },
+      ended: run.ended,
+      stop: () => run.stop(),
+    };
+  }
+
+  /** Ends all runs and subscriptions, and closes the broker. */
   async close(): Promise<void> {
+    runsOf(this.core, this.#runtime).shutdown();
     await this.core.close();
   }
 }
@@ -229,7 +296,7 @@ export function createHub(options: CreateHubOptions = {}): LocalHub {
     ...(options.eventBytesMax !== undefined && { eventBytesMax: options.eventBytesMax }),
     ...(options.heartbeat !== undefined && { heartbeat: stated(options.heartbeat) }),
   });
-  return new LocalHub(hub);
+  return new LocalHub(hub, runtime);
 }
 
 function toInput(event: Publishable): EventInput {

@@ -37,6 +37,8 @@ export interface Refusing {
   readonly runtime: Runtime;
   /** The usual reconnect delay before jitter, in milliseconds: a gateway that drains is replaced at once. */
   readonly retryMs: number;
+  /** Of a stream that is not ours: its clients parse every `data:`, so that is said in a comment. */
+  readonly isQuiet?: boolean;
 }
 
 /**
@@ -126,7 +128,7 @@ function refuseSoftly(
   request: IncomingMessage,
   response: ServerResponse,
   reason: RefusalReason,
-  { options, runtime, retryMs }: Refusing,
+  { options, runtime, retryMs, isQuiet = false }: Refusing,
 ): void {
   // Another instance, or the next start, answers soon after a drain; nobody need wait for capacity.
   const baseMs = reason === "draining" ? retryMs : options.retryAfterMs;
@@ -135,7 +137,8 @@ function refuseSoftly(
   const version = request.httpVersionMinor === 0 ? "1.0" : "1.1";
   response.writeHead(200, { ...streamHeaders(version), Connection: "close" });
   // No id: the client comes back with the place that it had.
-  response.end(Buffer.concat([retry, closeFrame("overloaded")]));
+  const close = closeFrame("overloaded", isQuiet ? "quiet" : "plain");
+  response.end(Buffer.concat([retry, close]));
 }
 
 function tooManyConnections({ options, runtime }: Refusing): RefusedError {

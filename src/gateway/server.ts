@@ -79,6 +79,7 @@ export async function startServer(hub: Hub, options: ServerOptions): Promise<Run
     isOpen: isLoopbackHost(options.adminHost),
     logger,
     drain: { progress, start: () => begin().drained },
+    pool: () => gateway.pool?.status(),
     runtime,
   });
   const { keepAliveMs, tls } = options;
@@ -109,6 +110,7 @@ export async function startServer(hub: Hub, options: ServerOptions): Promise<Run
     const report = await drained;
     await publicCloser.close(Math.max(progress().deadlineInMs, CLOSE_DEADLINE_MS));
     unackedWatch.stop();
+    gateway.closeUpstreams();
     await hub.close();
     return report;
   };

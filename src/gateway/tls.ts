@@ -19,12 +19,15 @@ export interface TlsFiles {
   readonly key: string;
 }
 
-/** One of the two files is not what it should be; the message fits behind its option's name. */
+/** `ca` is of another option: who signs for origins. */
+export type TlsPart = keyof TlsFiles | "ca";
+
+/** One of the files is not what it should be; the message fits behind its option's name. */
 export class TlsError extends Error {
   override readonly name = "TlsError";
-  readonly part: keyof TlsFiles;
+  readonly part: TlsPart;
 
-  constructor(part: keyof TlsFiles, message: string, options?: ErrorOptions) {
+  constructor(part: TlsPart, message: string, options?: ErrorOptions) {
     super(message, options);
     this.part = part;
   }
@@ -64,6 +67,13 @@ export function readTlsIdentity(files: TlsFiles): TlsIdentity {
   return { cert, key };
 }
 
+/** Certificates of who signs for origins, PEM. Throws `TlsError` for what cannot be used. */
+export function readAuthorities(file: string): Buffer {
+  const ca = read("ca", file);
+  parse("ca", file, "has no certificate in PEM", () => new X509Certificate(ca));
+  return ca;
+}
+
 /** An HTTPS server of that identity. Failed handshakes are counted, and logged at debug. */
 export function createTlsServer(
   options: ServerOptions,
@@ -90,7 +100,7 @@ export function setTlsIdentity(server: Server, identity: TlsIdentity): void {
   if (server instanceof TlsServer) server.setSecureContext({ ...TLS_OPTIONS, ...identity });
 }
 
-function read(part: keyof TlsFiles, file: string): Buffer {
+function read(part: TlsPart, file: string): Buffer {
   let descriptor: number | undefined;
   try {
     descriptor = openSync(file, "r");
@@ -118,7 +128,7 @@ const READ_ERRORS: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
 };
 
-function parse<T>(part: keyof TlsFiles, file: string, what: string, read: () => T): T {
+function parse<T>(part: TlsPart, file: string, what: string, read: () => T): T {
   try {
     return read();
   } catch (error) {

@@ -63,6 +63,22 @@ test("close ends those that are named by id, or by an option; all of them only b
   expect(unknown.stderr).toMatch(/^sluice: No such connection: /);
 });
 
+test("an id that begins with a dash is told from an option", async () => {
+  for (const id of ["-kEx0p1Q", "--Ex0p1Q"]) {
+    const { code, stderr } = await sluice(["conns", "close", id]);
+    expect(code).toBe(64);
+    expect(stderr).toBe(
+      `sluice: unknown option '${id}'\n  hint: an id that begins with a dash goes behind two: sluice conns close -- ${id}\n`,
+    );
+  }
+  // What is no id is a misspelt option.
+  const misspelt = await sluice(["conns", "close", "--al"]);
+  expect([misspelt.code, misspelt.stderr]).toEqual([
+    64,
+    "sluice: unknown option '--al'\n  hint: did you mean --all?\n",
+  ]);
+});
+
 test("where nobody listens it says so, and how to mend it", async () => {
   const { code, stderr } = await sluice(["conns", "--admin-url", "http://127.0.0.1:9"]);
   expect(code).toBe(1);

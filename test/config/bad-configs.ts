@@ -234,6 +234,192 @@ export const BAD_CONFIGS: readonly (readonly [name: string, said: Said, line: st
     yaml("topics: [{match: a, retention: {bytes: 1GiB}}]"),
     "sluice.config.yaml:1:40: topics.0.retention.bytes is 1GiB, more than the 256MiB of memoryBytesMax",
   ],
+  [
+    "a drain whose wait is as long as it may take",
+    yaml("drain:\n  wait: 25s"),
+    "sluice.config.yaml:2:9: drain.wait is 25s, not less than the 25s of drain.deadline: nobody would be told goodbye",
+  ],
+  [
+    "a drain whose deadline comes before its wait is over",
+    { env: { SLUICE_DRAIN_WAIT: "10s", SLUICE_DRAIN_DEADLINE: "5s" } },
+    "SLUICE_DRAIN_WAIT: drain.wait is 10s, not less than the 5s of drain.deadline...",
+  ],
+  // Origins and routes.
+  [
+    "an upstream without its scheme",
+    flag("upstream", "app:3000"),
+    '--upstream: upstream must be an origin such as http://app:3000 or https://api.example.com, not "app:3000"; the scheme is missing; did you mean "http://app:3000"?',
+  ],
+  [
+    "an upstream that is a port",
+    flag("upstream", "3000"),
+    '--upstream: upstream must be...; the scheme and host are missing; did you mean "http://127.0.0.1:3000"?',
+  ],
+  [
+    "an upstream that is a number",
+    yaml("upstream: 3000"),
+    `${range("1:11", "upstream")}...not 3000; ...did you mean "http://127.0.0.1:3000"?`,
+  ],
+  [
+    "an upstream with a path",
+    env("SLUICE_UPSTREAM", "http://app:3000/api"),
+    'SLUICE_UPSTREAM: upstream must be..., not "http://app:3000/api"; an origin has no path, because paths are passed on as they are; did you mean "http://app:3000"?',
+  ],
+  [
+    "an upstream with a query",
+    yaml("upstream: 'http://app/?a'"),
+    `${range("1:11", "upstream")}...; did you mean "http://app"?`,
+  ],
+  [
+    "an upstream of another scheme",
+    flag("upstream", "ws://app:3000"),
+    '--upstream: upstream must be..., not "ws://app:3000"; the scheme must be http or https',
+  ],
+  [
+    "an upstream with a password",
+    flag("upstream", "http://user:hunter2@app"),
+    '--upstream: upstream must be..., not "http://***@app"; an origin has no user and no password',
+  ],
+  [
+    "an upstream that is no URL",
+    flag("upstream", "http://a b"),
+    '--upstream: upstream must be..., not "http://a b"; it is no URL',
+  ],
+  [
+    "an upstream of port 0",
+    flag("upstream", "http://app:0"),
+    '--upstream: upstream must be..., not "http://app:0"',
+  ],
+  [
+    "an upstream that is the gateway",
+    flag("upstream", "http://localhost:8080"),
+    "--upstream: upstream is http://localhost:8080, this gateway itself, and requests would go round...",
+  ],
+  [
+    "an upstream that is the admin listener",
+    flag("upstream", "http://127.0.0.1:8081"),
+    "--upstream: upstream is http://127.0.0.1:8081, this gateway's admin listener, which must not be public...",
+  ],
+  [
+    "routes that are a mapping",
+    yaml("routes: {match: /a}"),
+    `${range("1:9", "routes")} a list of rules, each with match: <path pattern>`,
+  ],
+  [
+    "a route without match",
+    yaml("routes:\n  - to: http://app"),
+    `${range("2:5", "routes.0.match")} a path pattern such as /chat/* or /api/**, not empty`,
+  ],
+  [
+    "a route that leads nowhere",
+    yaml("routes:\n  - match: /chat/*"),
+    "sluice.config.yaml:2:5: routes.0 leads nowhere: say to: <origin>, or upstream for all rules without it",
+  ],
+  [
+    "a route to a path",
+    yaml("routes:\n  - { match: /a, to: 'http://app/b' }"),
+    `${range("2:22", "routes.0.to")}...; did you mean "http://app"?`,
+  ],
+  [
+    "a route to the gateway",
+    yaml("routes:\n  - { match: /a, to: 'http://127.0.0.1:8080' }"),
+    "sluice.config.yaml:2:22: routes.0.to is http://127.0.0.1:8080, this gateway itself...",
+  ],
+  [
+    "a path pattern without its slash",
+    yaml("routes:\n  - match: chat/*"),
+    `${range("2:12", "routes.0.match")}..., not "chat/*"; it must begin with /`,
+  ],
+  [
+    "a path pattern that is a URL",
+    yaml("routes:\n  - match: http://app/chat"),
+    `${range("2:12", "routes.0.match")}...; where requests go is said by \`to\``,
+  ],
+  [
+    "a path pattern with ** inside",
+    yaml("routes:\n  - match: /a/**/b"),
+    `${range("2:12", "routes.0.match")}...; ** must be the last segment`,
+  ],
+  [
+    "a path pattern with a part of a segment",
+    yaml("routes:\n  - match: /a*"),
+    `${range("2:12", "routes.0.match")}...; * is a whole segment`,
+  ],
+  [
+    "a path pattern with a query",
+    yaml("routes:\n  - match: /a?b=c"),
+    `${range("2:12", "routes.0.match")}...; queries are passed on, and no part of a pattern`,
+  ],
+  [
+    "a path pattern that goes up",
+    yaml("routes:\n  - match: /a/../b"),
+    `${range("2:12", "routes.0.match")}...; no segment may be . or ..`,
+  ],
+  [
+    "a path pattern with an empty segment",
+    yaml("routes:\n  - match: /a//b"),
+    `${range("2:12", "routes.0.match")}...; it has an empty segment`,
+  ],
+  [
+    "a route for Sluice's own paths",
+    yaml("upstream: http://app\nroutes:\n  - match: /v1/topics/**"),
+    "sluice.config.yaml:3:12: routes.0.match is below /v1/topics, which Sluice answers itself",
+  ],
+  [
+    "two routes of one pattern",
+    yaml("upstream: http://app\nroutes:\n  - match: /a\n  - match: /a"),
+    "sluice.config.yaml:4:12: routes.1.match is that of rule 1 too, which always comes first",
+  ],
+  [
+    "a route that keeps more than memory",
+    yaml("upstream: http://app\nroutes:\n  - { match: /a, window: 512MiB }"),
+    "sluice.config.yaml:3:26: routes.0.window is 512MiB, more than the 256MiB of memoryBytesMax",
+  ],
+  [
+    "a misspelt key of a route",
+    yaml("routes:\n  - match: /a\n    lingre: 5s"),
+    'sluice.config.yaml:3:5: there is no option "lingre" in routes.0; did you mean "linger"?',
+  ],
+  [
+    "header names that are none",
+    yaml("routes:\n  - match: /a\n    headers: { allow: ['x y'] }"),
+    `${range("3:23", "routes.0.headers.allow")} a list of header names...; "x y" is none`,
+  ],
+  [
+    "a grace without its time",
+    yaml("routes:\n  - match: /a\n    onReadersGone: grace"),
+    `${range("3:20", "routes.0.onReadersGone")} cancel, detach or grace(<duration>)..., not "grace"; grace takes a duration from 1ms to 1d...`,
+  ],
+  [
+    "a grace of no time that there is",
+    yaml("routes:\n  - match: /a\n    onReadersGone: grace(soon)"),
+    `${range("3:20", "routes.0.onReadersGone")}...; grace takes a duration...`,
+  ],
+  [
+    "a misspelt end of readers",
+    yaml("routes:\n  - match: /a\n    onReadersGone: cancle"),
+    `${range("3:20", "routes.0.onReadersGone")}...; did you mean "cancel"?`,
+  ],
+  [
+    "control by what is none",
+    yaml("routes:\n  - match: /a\n    control: comment"),
+    `${range("3:14", "routes.0.control")} one of comments, events, not "comment"; did you mean "comments"?`,
+  ],
+  [
+    "a pool without sockets",
+    flag("pool.socketsMax", "0"),
+    "--pool-sockets-max: pool.socketsMax must be a whole number from 1 to 100,000, not 0",
+  ],
+  [
+    "an HTTP version that is none",
+    env("SLUICE_POOL_HTTP2", "on"),
+    'SLUICE_POOL_HTTP2: pool.http2 must be one of auto, off, prior, not "on"',
+  ],
+  [
+    "a health check of a URL",
+    flag("pool.health.path", "http://app/health"),
+    "--pool-health-path: pool.health.path must be a path such as /healthz...; the path alone, each origin is asked for it",
+  ],
   // Flags and variables.
   [
     "a flag that is no number",

@@ -43,6 +43,25 @@ test("without anything said there are the documented defaults, all of them", () 
     bookmark: { events: 1_000, age: 60_000 },
     idempotency: { countMax: 100_000, age: 600_000 },
     topics: [],
+    upstream: "",
+    routes: [],
+    pool: {
+      socketsMax: 128,
+      streamsPerSession: 64,
+      tenantPercentMax: 60,
+      queueMax: 1_024,
+      acquireWait: 5_000,
+      connect: 5_000,
+      headers: 10_000,
+      idle: 30_000,
+      maxAge: 600_000,
+      probe: 20_000,
+      breaker: { failures: 5, within: 10_000, open: 5_000 },
+      health: { path: "", interval: 10_000 },
+      http2: "auto",
+      ca: "",
+    },
+    runs: { max: 10_000, perTenantMax: 10_000, ttl: 3_600_000 },
     maxConnections: 0,
     overload: {
       response: "auto",
@@ -177,16 +196,27 @@ test("what is printed loads again to the same configuration, with the source of 
 
 test("every option has a flag and a variable of one shape, a description and a default that it accepts", () => {
   const options = configOptions();
-  expect(options).toHaveLength(45);
+  expect(options).toHaveLength(67);
   for (const option of options) {
     const { key, flag, env, description, defaultValue } = option;
     expect(description.length, key).toBeGreaterThan(5);
     expect(option.parse(defaultValue).success, key).toBe(true);
-    if (key === "topics") continue;
-    expect(flag, key).toMatch(/^--[a-z]+(-[a-z]+)*$/);
-    expect(env, key).toMatch(/^SLUICE_[A-Z]+(_[A-Z]+)*$/);
+    if (key === "topics" || key === "routes") continue;
+    expect(flag, key).toMatch(/^--[a-z]+(-[a-z0-9]+)*$/);
+    expect(env, key).toMatch(/^SLUICE_[A-Z]+(_[A-Z0-9]+)*$/);
   }
-  expect(new Set(options.map(({ flag }) => flag)).size).toBe(45);
+  // The two lists of rules have none.
+  expect(new Set(options.map(({ flag }) => flag)).size).toBe(66);
+});
+
+test("the flag of a list is its singular, and is said once for each", () => {
+  const flags = new Map(configOptions().map(({ key, flag, env }) => [key, [flag, env]]));
+  expect(flags.get("trustedProxies")).toEqual(["--trusted-proxy", "SLUICE_TRUSTED_PROXIES"]);
+  expect(flags.get("corsOrigins")).toEqual(["--cors-origin", "SLUICE_CORS_ORIGINS"]);
+  const proxies = ["10.0.0.0/8", "::1"];
+  const { config, sources } = load({ flags: { trustedProxies: proxies } });
+  expect(config.trustedProxies).toEqual(proxies);
+  expect(sources.get("trustedProxies")).toBe("--trusted-proxy");
 });
 
 test("the JSON Schema is of draft 2020-12, closed, and knows units, bounds and defaults", () => {

@@ -42,9 +42,24 @@ export class Bench {
   }
 
   subscribe(topics: string | readonly string[], options: ClientOptions = {}): Promise<Opening> {
-    const { start, form = "plain", tenant = "t", heartbeat = "comment" } = options;
+    const {
+      start,
+      form = "plain",
+      tenant = "t",
+      heartbeat = "comment",
+      isResumable,
+      onGone,
+    } = options;
     const selection = selectTopics([topics].flat());
-    return this.hub.subscribe({ tenant, selection, form, start, heartbeat });
+    return this.hub.subscribe({
+      tenant,
+      selection,
+      form,
+      start,
+      heartbeat,
+      ...(isResumable !== undefined && { isResumable }),
+      ...(onGone !== undefined && { onGone }),
+    });
   }
 
   async join(topics: string | readonly string[], options: ClientOptions = {}): Promise<Client> {
@@ -65,6 +80,8 @@ export interface ClientOptions {
   readonly hasHello?: boolean;
   readonly heartbeat?: HeartbeatMode;
   readonly isLocal?: boolean;
+  readonly isResumable?: boolean;
+  readonly onGone?: () => void;
   /** Every write takes so long. */
   readonly writeMs?: number;
   /** Told of each piece of bytes that arrives. */

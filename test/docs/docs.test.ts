@@ -40,3 +40,9 @@ test("the example of a configuration file is a configuration", () => {
   expect(result.error?.issues ?? []).toEqual([]);
   expect(result.data?.topics.map(({ match }) => match.text)).toEqual(["prices/*", "orders/**"]);
 });
+
+test("the example of routes is a configuration", () => {
+  const result = configSchema.safeParse(parse(block("docs/configuration.md", "yaml", "routes:")));
+  expect(result.error?.issues ?? []).toEqual([]);
+  expect(result.data?.routes.map(({ match }) => match)).toEqual(["/api/chat/*", "/jobs/**"]);
+});

@@ -125,6 +125,24 @@ describe("an example streams, and ends cleanly when asked to", () => {
 });
 
 describeWith({ curl: needs("curl"), sh: needs("sh") }, "with curl alone", ({ sh }) => {
+  test("runs.sh is cut off, reads the whole answer, resumes and stops", async () => {
+    const { port, stop } = await start("origin.ts");
+    const gateway = await GatewayProcess.start(`upstream: http://127.0.0.1:${port}\n`);
+    onTestFinished(() => gateway.stop());
+    const { stdout } = await run(sh, [`${folder}runs.sh`, `http://127.0.0.1:${gateway.port}`]);
+    const [, cut = "", whole = "", resumed = "", stopped = ""] = stdout.split(/^# .*$/m);
+    const data = (part: string): string[] => part.match(/(?<=^data: ).*$/gm) ?? [];
+    const tokens = "You asked: why? Ask again.".split(" ");
+    const answer = [...tokens.map((token) => JSON.stringify({ token })), "[DONE]"];
+    expect(data(whole)).toEqual(answer);
+    expect(whole).toMatch(/^: end .*"done"/m);
+    expect(data(cut).length).toBeLessThan(answer.length);
+    expect(data(resumed)).toEqual(answer.slice(2));
+    expect(stopped).toMatch(/^204$/m);
+    expect(stopped).toMatch(/^: end .*"stopped"/m);
+    expect(await stop()).toBe(0);
+  });
+
   test("curl.sh publishes, reads and resumes", async () => {
     const gateway = await GatewayProcess.start();
     onTestFinished(() => gateway.stop());

@@ -1,4 +1,5 @@
 import { SluiceError } from "../../core/errors.ts";
+import { ownerOf } from "../../core/feed-tenant.ts";
 import { Pattern } from "../../core/pattern.ts";
 import { SUBSCRIBER_STATES } from "../../core/subscriber.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
@@ -19,7 +20,7 @@ export function filterOf(query: Query): Filter {
   const ip = query.one("ip");
   const longerThanMs = durationOf(query.one("longer_than"));
   return (subscriber, now) =>
-    (tenant === undefined || subscriber.tenant === tenant) &&
+    (tenant === undefined || ownerOf(subscriber.tenant) === tenant) &&
     (state === undefined || subscriber.state === state) &&
     (longerThanMs === undefined || now - subscriber.openedAt > longerThanMs) &&
     (ip === undefined || addressOf(subscriber.connection?.peer ?? "") === ip) &&

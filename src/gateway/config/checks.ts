@@ -1,16 +1,9 @@
+import { findUpstreamConflicts } from "./checks-upstream.ts";
+import type { Conflict } from "./conflict.ts";
 import { isLoopbackHost } from "./host.ts";
 import { FRONTS } from "./keep-alive.ts";
 import type { Config } from "./schema.ts";
 import { formatBytes, formatDuration } from "./units.ts";
-
-/** What is wrong between values that are right each for itself. */
-export interface Conflict {
-  /** The one to change. */
-  readonly key: string;
-  /** All options that it is between. */
-  readonly between: readonly string[];
-  readonly message: string;
-}
 
 export function findConflicts(config: Config): Conflict[] {
   const { host, port, adminHost, adminPort, insecure } = config;
@@ -88,7 +81,7 @@ export function findConflicts(config: Config): Conflict[] {
       );
     }
   }
-  return conflicts;
+  return [...conflicts, ...findUpstreamConflicts(config)];
 }
 
 /** What is allowed, but must not go unnoticed. */

@@ -176,8 +176,13 @@ function whereOf(
   { name, file }: FoundFile,
 ): string {
   const path = key.split(".");
-  if (path[0] === "topics") return `${name}:${file?.locate(path, "value")}`;
+  if (path.length > 1 && isRuleList(path[0])) return `${name}:${file?.locate(path, "value")}`;
   return sources.get(key) ?? "default";
+}
+
+/** What only a file can say, one rule after another. */
+function isRuleList(key: string | undefined): boolean {
+  return key === "topics" || key === "routes";
 }
 
 function get(tree: unknown, path: readonly string[]): unknown {

@@ -11,7 +11,7 @@ export interface Option {
   /** `--memory-bytes-max`. A list is said by repeating its singular. Not for what only a file can say. */
   readonly flag: string | undefined;
   readonly env: string | undefined;
-  /** Undefined for `topics`, which is more than one value. */
+  /** Undefined for `topics` and `routes`, which are more than one value. */
   readonly leaf: Leaf | undefined;
   readonly description: string;
   /** As a file would say it. */

@@ -5,6 +5,7 @@ import { IDEMPOTENCY_DEFAULTS } from "../../core/idempotency.ts";
 import { bytes, choice, count, duration, flag, section } from "./leaf.ts";
 import { addresses, host, origins, path, port } from "./leaf-net.ts";
 import { topicRuleSchema } from "./topic-settings.ts";
+import { upstreamShape } from "./upstream-schema.ts";
 import { formatBytes, formatDuration } from "./units.ts";
 
 const MIB = 1024 ** 2;
@@ -76,6 +77,7 @@ export const configSchema = section({
     .max(1_000, { error: "must have at most 1,000 rules" })
     .meta({ description: "Settings of topics by pattern; the first rule that matches counts" })
     .prefault([]),
+  ...upstreamShape,
   maxConnections: count(
     "Sockets of the public listener at most; 0 is as many as there are descriptors for",
     { min: 0, max: 10_000_000 },

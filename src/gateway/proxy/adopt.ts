@@ -1,0 +1,24 @@
+import type { UpstreamResponse } from "../../upstreams/message.ts";
+import { newFeed } from "./new-feed.ts";
+import type { Passage } from "./passage.ts";
+import { serveFeed } from "./serve-feed.ts";
+import { sharingOf } from "./sharing.ts";
+
+/**
+ * The answer to a GET that did not ask for an event stream by name is one: its client is served from a
+ * feed of its own, and finds it again when it comes back with its place and asks for an event stream.
+ */
+export async function adoptFeed(passage: Passage, response: UpstreamResponse): Promise<void> {
+  const { route, path, headers } = passage;
+  const sharing = sharingOf(route, path, headers);
+  // It was asked for with these headers, so it is asked for with them again.
+  const own = { ...sharing, headers: headers.filter(([name]) => !CHOSEN_BY_SOURCE.has(name)) };
+  const feed = newFeed(passage, own, { isShared: false, response });
+  await serveFeed(passage, sharing, { feed, start: undefined });
+}
+
+const CHOSEN_BY_SOURCE: ReadonlySet<string> = new Set([
+  "accept",
+  "accept-encoding",
+  "last-event-id",
+]);

@@ -1,0 +1,42 @@
+import type { ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import type { UpstreamResponse } from "../../upstreams/message.ts";
+import type { Exchange } from "../exchange.ts";
+import { closeBehind } from "../last-answer.ts";
+import { endToEnd } from "./forward-headers.ts";
+
+/**
+ * Gives the origin's response to the client as it is: status, end-to-end headers, body, with
+ * back-pressure. If either side breaks off the other is broken off too: a body that was cut short must
+ * never look whole. Trailers are dropped (RFC 9110, 6.5.1). Resolves when all of it has left or was given up.
+ */
+export async function passThrough(exchange: Exchange, upstream: UpstreamResponse): Promise<void> {
+  const { request, response, services } = exchange;
+  if (!request.socket.writable || response.headersSent) {
+    upstream.body.on("error", ignore).destroy();
+    return;
+  }
+  if (services.isDraining()) closeBehind(response);
+  const { status } = upstream;
+  // A list, so that several lines of one name stay several, in order.
+  response.writeHead(status, endToEnd(upstream.headers).flat());
+  if (request.method === "HEAD" || status === 204 || status === 304) {
+    // Nothing follows by definition (RFC 9110, 6.4.1); read to its end so that the socket is kept.
+    upstream.body.on("error", ignore).resume();
+    response.end();
+    return;
+  }
+  // A body that comes later must not hold the head up: long-polling, and downloads that are made slowly.
+  // `flushHeaders` would write it as UTF-8; headers are bytes, which Node shows as Latin-1 (measured).
+  response.write(NOTHING);
+  await pipeline(upstream.body, response).catch(() => cut(response));
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Ends the connection in the middle of the body, which is how HTTP/1 says that it is not whole (RFC 9112, 8). */
+function cut(response: ServerResponse): void {
+  response.req.socket.destroy();
+}
+
+function ignore(): void {}

@@ -1,0 +1,96 @@
+import { SluiceError } from "../../core/errors.ts";
+import type { Hub } from "../../core/hub.ts";
+import type { Runtime } from "../../internal/clock.ts";
+import { carriesStream, whenSocketAssigned } from "../../transports/sse-http1.ts";
+import type { PoolOptionsInput } from "../../upstreams/pool/pool-options.ts";
+import { UpstreamPool } from "../../upstreams/pool/pool.ts";
+import { hasBody } from "../body.ts";
+import type { Exchange } from "../exchange.ts";
+import { holdRequests } from "../held.ts";
+import { randomId } from "../ids.ts";
+import type { Logger } from "../logger.ts";
+import { forwardedHeaders, hasComeRound } from "./forward-headers.ts";
+import { forward } from "./forward.ts";
+import { routeFinder } from "./match.ts";
+import type { Passage, ProxyServices } from "./passage.ts";
+import { readFeed } from "./read-feed.ts";
+import type { ProxyRoute } from "./route.ts";
+import { Shelves } from "./shelf.ts";
+
+/** What stands behind a gateway. */
+export interface UpstreamsOptions {
+  /** The first whose pattern matches counts. */
+  readonly routes: readonly ProxyRoute[];
+  readonly pool?: PoolOptionsInput;
+}
+
+/** Everything that is not Sluice's own goes to the origins that the routes name. */
+export class Proxy {
+  readonly pool: UpstreamPool;
+  readonly #services: ProxyServices;
+  readonly #find: (path: string) => ProxyRoute | undefined;
+  /** Nobody can know it, so a request that carries it was sent from here. */
+  readonly #pseudonym = `sluice-${randomId().slice(0, 12)}`;
+
+  constructor(hub: Hub, runtime: Runtime, logger: Logger, options: UpstreamsOptions) {
+    const { metrics } = hub;
+    this.pool = new UpstreamPool({ runtime, metrics, logger, ...options.pool });
+    this.#find = routeFinder(options.routes);
+    this.#services = {
+      hub,
+      runtime,
+      metrics,
+      logger,
+      pool: this.pool,
+      shelves: new Shelves(),
+      underWay: new Map(),
+    };
+  }
+
+  /** The route of a path, without its query. Undefined: it is nobody's. Throws `request_target_invalid`. */
+  find(path: string): ProxyRoute | undefined {
+    return this.#find(path);
+  }
+
+  /** Answers a request that has passed the guard. Rejects with what it is refused with. */
+  async handle(exchange: Exchange, route: ProxyRoute): Promise<void> {
+    const { request, response, services } = exchange;
+    if (request.headers.upgrade?.toLowerCase() === "websocket") {
+      throw new SluiceError("upgrade_unsupported", "WebSocket connections are not proxied");
+    }
+    if (hasComeRound(request, this.#pseudonym)) {
+      throw new SluiceError("upstream_loop", `${route.origin.key} leads back to this gateway`);
+    }
+    // If a stream will run, what is pipelined behind this request must not have been done.
+    const release = holdRequests(request.socket);
+    try {
+      await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
+      const passage: Passage = {
+        exchange,
+        route,
+        proxy: this.#services,
+        path: request.url ?? "/",
+        headers: forwardedHeaders(request, {
+          pseudonym: this.#pseudonym,
+          headersAllow: route.headersAllow,
+          isTrusted: (address) => services.door.isTrusted(address),
+        }),
+      };
+      await (asksForStream(exchange) ? readFeed(passage) : forward(passage));
+    } finally {
+      release(!carriesStream(request.socket));
+    }
+  }
+
+  /** Ends every upstream stream and closes every socket. */
+  close(): void {
+    for (const feed of [...this.#services.shelves.all()]) feed.close();
+    this.pool.close();
+  }
+}
+
+/** By name: a wildcard is what everybody sends for everything. */
+function asksForStream({ request }: Exchange): boolean {
+  if (request.method !== "GET" || hasBody(request)) return false;
+  return /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(request.headers.accept ?? "");
+}

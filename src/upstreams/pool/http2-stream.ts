@@ -1,0 +1,191 @@
+import type { ClientHttp2Stream } from "node:http2";
+import { Readable } from "node:stream";
+import { SluiceError } from "../../core/errors.ts";
+import type { HeaderList, UpstreamRequest, UpstreamResponse } from "../message.ts";
+import { shownOrigin } from "../origin.ts";
+import type { Origin } from "../origin.ts";
+import { StreamRefused } from "./channel.ts";
+
+/** Bytes that wait here for whoever reads the body; beyond them the origin's window stays closed. */
+const BODY_BYTES_MAX = 64 * 1024;
+/** 100, 102 and 103 before the real one; RFC 9113 sets no limit, so a hostile origin has none. */
+const INFORMATIONAL_MAX = 16;
+/** As SETTINGS_MAX_HEADER_LIST_SIZE counts: 32 bytes a header beside its name and value (RFC 9113, 6.5.2). */
+export const HEADER_BYTES_MAX = 32 * 1024;
+const NGHTTP2_NO_ERROR = 0;
+const NGHTTP2_REFUSED_STREAM = 7;
+
+/** Resets a stream that is wanted no more, now or when the session may. */
+export type Cancel = (stream: ClientHttp2Stream) => void;
+
+/** True if the origin has said that it never looked at the stream (GOAWAY; RFC 9113, 6.8). */
+export type IsRefused = (stream: ClientHttp2Stream) => boolean;
+
+/** Waits for the head of the response; see `Http2Channel.request`. */
+export function responseOf(
+  stream: ClientHttp2Stream,
+  request: UpstreamRequest,
+  signal: AbortSignal | undefined,
+  cancel: Cancel,
+  isRefused: IsRefused,
+): Promise<UpstreamResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>();
+  let informational = 0;
+  let body: Http2Body | undefined;
+  const fail = (error: unknown): void => {
+    cancel(stream);
+    if (body === undefined) reject(error);
+    else body.destroy(error as Error);
+  };
+  const onAbort = (): void => fail(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  // Cut off without an error there is only 'close'; 'error' comes before it, if at all.
+  let cause: Error | undefined;
+  stream.on("error", (error) => {
+    cause = error;
+  });
+  stream.once("close", () => {
+    signal?.removeEventListener("abort", onAbort);
+    if (body === undefined) reject(lost(stream, request.origin, cause, isRefused(stream)));
+    else body.onClose(cause);
+  });
+  stream.on("headers", () => {
+    informational += 1;
+    if (informational > INFORMATIONAL_MAX) {
+      fail(broken(request.origin, `more than ${INFORMATIONAL_MAX} informational responses`));
+    }
+  });
+  stream.once("response", (head, _flags, rawHeaders) => {
+    // What SETTINGS say binds nobody who does not acknowledge them: 105 KB came through (measured).
+    if (bytesOf(rawHeaders) > HEADER_BYTES_MAX) {
+      return fail(broken(request.origin, `more than ${HEADER_BYTES_MAX} bytes of headers`));
+    }
+    body = new Http2Body(stream, request, Number(head["content-length"] ?? Number.NaN), cancel);
+    const status = Number(head[":status"]);
+    resolve({ status, headers: listOf(rawHeaders), httpVersion: "2", body });
+  });
+  if (signal?.aborted === true) onAbort();
+  else sendBody(stream, request.body, fail);
+  return promise;
+}
+
+/** What has come of a response; read at the pace of its reader, which closes the stream's window. */
+class Http2Body extends Readable {
+  readonly #stream: ClientHttp2Stream;
+  readonly #origin: Origin;
+  readonly #cancel: Cancel;
+  /** NaN: unknown. */
+  readonly #bytesMax: number;
+  #bytesNow = 0;
+  #isWhole = false;
+
+  constructor(
+    stream: ClientHttp2Stream,
+    { origin, method }: UpstreamRequest,
+    contentLength: number,
+    cancel: Cancel,
+  ) {
+    super({ highWaterMark: BODY_BYTES_MAX });
+    this.#stream = stream;
+    this.#origin = origin;
+    this.#cancel = cancel;
+    this.#bytesMax = method === "HEAD" ? Number.NaN : contentLength;
+    stream.on("data", (chunk: Buffer) => {
+      this.#bytesNow += chunk.length;
+      if (!this.push(chunk)) stream.pause();
+    });
+    stream.once("end", () => this.#onEnd());
+    stream.pause();
+    // Whoever has not begun to read is told when they do; until then it must not end the process.
+    this.on("error", ignore);
+  }
+
+  override _read(): void {
+    this.#stream.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#cancel(this.#stream);
+    callback(error);
+  }
+
+  /** The stream is over: if the end has not come, it never will. */
+  onClose(cause: Error | undefined): void {
+    if (this.#isWhole || this.destroyed) return;
+    this.destroy(lost(this.#stream, this.#origin, cause, false));
+  }
+
+  /** Node ends a stream that was cut off as well; the code tells. */
+  #onEnd(): void {
+    if (this.#stream.rstCode !== NGHTTP2_NO_ERROR) return this.onClose(undefined);
+    // A reset without an error stands for an end, but not in the middle of what was announced.
+    if (this.#bytesNow < this.#bytesMax && this.#bytesNow > 0) {
+      const text = `${this.#bytesNow} of ${this.#bytesMax} announced bytes`;
+      return void this.destroy(broken(this.#origin, `the response ended after ${text}`));
+    }
+    this.#isWhole = true;
+    this.push(null);
+  }
+}
+
+function ignore(): void {}
+
+/** Without pseudo-headers. Node has put the names in lower case, as HTTP/2 does. */
+function listOf(rawHeaders: readonly string[]): HeaderList {
+  const list: [string, string][] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (!name.startsWith(":")) list.push([name, rawHeaders[at + 1] ?? ""]);
+  }
+  return list;
+}
+
+function bytesOf(rawHeaders: readonly string[]): number {
+  let bytes = rawHeaders.length * 16;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
+}
+
+function sendBody(
+  stream: ClientHttp2Stream,
+  body: UpstreamRequest["body"],
+  fail: (error: unknown) => void,
+): void {
+  // Without a body the stream was ended with its head.
+  if (body === undefined) return;
+  if (!(body instanceof Readable)) return void stream.end(body);
+  body.pipe(stream);
+  const onClose = (): void => {
+    if (!body.readableEnded && !stream.destroyed) fail(body.errored ?? new Error("body cut off"));
+  };
+  body.once("error", onClose);
+  body.once("close", onClose);
+  stream.once("close", () => {
+    body.unpipe(stream);
+    body.off("error", onClose);
+    body.off("close", onClose);
+  });
+}
+
+function lost(
+  stream: ClientHttp2Stream,
+  origin: Origin,
+  cause: Error | undefined,
+  isRefused: boolean,
+): SluiceError {
+  if (isRefused || stream.rstCode === NGHTTP2_REFUSED_STREAM) {
+    return refused(origin, cause);
+  }
+  return broken(origin, cause?.message ?? "the stream was cut off", cause);
+}
+
+export function refused(origin: Origin, cause?: unknown): SluiceError {
+  return new SluiceError("upstream_unavailable", `${shownOrigin(origin)} refused the stream`, {
+    cause: new StreamRefused("not processed by the origin", { cause }),
+  });
+}
+
+export function broken(origin: Origin, what: string, cause?: unknown): SluiceError {
+  const options = cause === undefined ? {} : { cause };
+  return new SluiceError("upstream_protocol", `${shownOrigin(origin)}: ${what}`, options);
+}

@@ -1,0 +1,162 @@
+import { describe, expect, test } from "vitest";
+import { eventually, openStream, rawClient, send } from "../support.ts";
+import { event, SSE_HEADERS, startFront, startOrigin } from "./support.ts";
+import type { Front, Handler } from "./support.ts";
+
+/** Says one token for each word of the request's body, then `[DONE]`, when it is told to go on. */
+function model(gate: { next: Promise<void> }): Handler {
+  return (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => void say());
+    const say = async (): Promise<void> => {
+      response.writeHead(200, { ...SSE_HEADERS, "x-model": "m1" });
+      for (const word of Buffer.concat(chunks).toString().split(" ")) {
+        response.write(event(word));
+        await gate.next;
+      }
+      response.end(event("[DONE]"));
+    };
+  };
+}
+
+function openGate() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { next: promise, open: resolve };
+}
+
+function postRaw(front: Front, body: string, headers: Record<string, string> = {}) {
+  const client = rawClient(front.port);
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  client.send(
+    `POST /chat HTTP/1.1\r\nHost: 127.0.0.1:${front.port}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n${lines.join("")}\r\n${body}`,
+  );
+  return client;
+}
+
+const runOf = (text: string): string => /^Sluice-Run: (.+)$/m.exec(text)?.[1]?.trim() ?? "";
+
+describe("runs", () => {
+  test("the stream that a POST is answered with is a run: named, with the origin's own headers, and whole", async () => {
+    const gate = openGate();
+    const origin = await startOrigin(model(gate));
+    const front = await startFront(origin);
+    const client = postRaw(front, "one two");
+    await client.until("data: one");
+    gate.open();
+    const text = await client.closed;
+    expect(text).toMatch(/^Sluice-Run: [\w-]{22}\r$/m);
+    expect(text).toMatch(/^Link: <\/v1\/runs\/[\w-]{22}>; rel="alternate"/m);
+    expect(text).toMatch(/^x-model: m1\r$/m);
+    expect([...text.matchAll(/^data: (.+)$/gm)].map((match) => match[1])).toEqual([
+      "one",
+      "two",
+      "[DONE]",
+    ]);
+    expect(text).toContain(": end ");
+    expect(text).not.toMatch(/^event:/m);
+  });
+
+  test("R14: a second POST with the same key reads the same run; one upstream call is made", async () => {
+    const gate = openGate();
+    const origin = await startOrigin(model(gate));
+    const front = await startFront(origin);
+    const key = { "Idempotency-Key": "k1" };
+    // Both before the origin has answered anything.
+    const clients = [postRaw(front, "a b c", key), postRaw(front, "a b c", key)];
+    await Promise.all(clients.map((client) => client.until("data: a")));
+    gate.open();
+    const texts = await Promise.all(clients.map(({ closed }) => closed));
+    expect(origin.requests).toHaveLength(1);
+    expect(runOf(texts[0] ?? "")).toBe(runOf(texts[1] ?? ""));
+    const late = await postRaw(front, "a b c", key).closed;
+    expect(late).toContain("data: [DONE]");
+    expect(late).toMatch(/^x-model: m1\r$/m);
+    expect(origin.requests).toHaveLength(1);
+    const other = await send(front, "/chat", {
+      method: "POST",
+      body: "other",
+      headers: { "idempotency-key": "k1", "content-type": "text/plain" },
+    });
+    expect([other.status, other.json["code"]]).toEqual([409, "idempotency_conflict"]);
+  });
+
+  test("S06: the same key of somebody with other credentials is another run", async () => {
+    const gate = openGate();
+    gate.open();
+    const origin = await startOrigin(model(gate));
+    const front = await startFront(origin);
+    const texts = await Promise.all(
+      ["alice", "mallory"].map(
+        (cookie) => postRaw(front, "x", { "Idempotency-Key": "k", Cookie: cookie }).closed,
+      ),
+    );
+    expect(origin.requests).toHaveLength(2);
+    expect(runOf(texts[0] ?? "")).not.toBe(runOf(texts[1] ?? ""));
+  });
+
+  test("law 12: when its only reader leaves and the route says cancel, the upstream is aborted", async () => {
+    const origin = await startOrigin(model(openGate()));
+    const front = await startFront(origin, { onReadersGone: { kind: "cancel" } });
+    const client = postRaw(front, "one two");
+    await client.until("data: one");
+    client.socket.destroy();
+    await eventually(() => origin.open.size === 0);
+  });
+
+  test("law 12: who leaves before the origin has answered takes the request along", async () => {
+    const origin = await startOrigin(() => {});
+    const front = await startFront(origin);
+    const client = postRaw(front, "one two");
+    await eventually(() => origin.open.size === 1);
+    client.socket.destroy();
+    await eventually(() => origin.open.size === 0);
+  });
+
+  test("an upstream that breaks in the middle ends the run with one typed error", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS);
+      response.write(event("half"), () => setTimeout(() => response.destroy(), 20));
+    });
+    const front = await startFront(origin);
+    const text = await postRaw(front, "x").closed;
+    expect(text.match(/^event: error$/gm)).toHaveLength(1);
+    expect(text).toContain('"code":"upstream_lost"');
+    expect(text).toContain("data: half");
+  });
+
+  test("answers to a POST that are no stream pass through, with a key or without", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(201, { "content-type": "application/json" }).end('{"ok":true}');
+    });
+    const front = await startFront(origin);
+    const replies = await Promise.all(
+      [{}, { "idempotency-key": "k" }, { "idempotency-key": "k" }].map((headers) =>
+        send(front, "/api", { method: "POST", body: "{}", headers: headers as never }),
+      ),
+    );
+    for (const reply of replies) expect([reply.status, reply.text]).toEqual([201, '{"ok":true}']);
+    expect(origin.requests).toHaveLength(3);
+  });
+});
+
+describe("a GET that did not ask for an event stream, and is given one", () => {
+  test("is a stream that can be resumed where it was", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS);
+      for (let id = 1; id <= 5; id += 1) response.write(event(`e${id}`, id));
+    });
+    const front = await startFront(origin);
+    const curl = await openStream(front, "/s", { accept: "*/*" });
+    await curl.take(5);
+    const place = curl.events[1]?.lastEventId ?? "";
+    curl.cut();
+    const again = await openStream(front, "/s", {
+      accept: "text/event-stream",
+      "last-event-id": place,
+    });
+    await again.take(3);
+    expect(again.events.map(({ data }) => data)).toEqual(["e3", "e4", "e5"]);
+    expect(origin.requests).toHaveLength(1);
+  });
+});
