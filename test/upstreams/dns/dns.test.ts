@@ -1,5 +1,5 @@
 // DNS that fails on the wire: packets to port 53 that vanish, or are refused.
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished, test } from "vitest";
 import { connectHosts, needsNamespaces } from "../../support/netns.ts";
@@ -19,9 +19,8 @@ describeWith({ ip: needsNamespaces(), iptables: needs("iptables") }, "DNS on the
       const hosts = await connectHosts((task) => undo.push(task));
       // What `ip netns exec` shows as /etc/resolv.conf in there.
       const folder = `/etc/netns/${hosts.gateway.namespace}`;
-      const hadFolders = existsSync("/etc/netns");
       mkdirSync(folder, { recursive: true });
-      undo.push(() => rmSync(hadFolders ? folder : "/etc/netns", { recursive: true }));
+      undo.push(() => rmSync(folder, { recursive: true }));
       writeFileSync(`${folder}/resolv.conf`, `nameserver ${CLIENT_IP}\n`);
       const origin = hosts.client.start(new URL("origin-host.ts", import.meta.url), {});
       undo.push(() => origin.stop());

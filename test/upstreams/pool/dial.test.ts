@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { readFileSync, readdirSync } from "node:fs";
 import { createSecureServer } from "node:http2";
 import type { ServerHttp2Stream } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
@@ -203,6 +204,17 @@ describeWith({ openssl: needs("openssl") }, "TLS", ({ openssl }) => {
       code: "upstream_tls",
       message: expect.stringContaining(message),
     });
+  });
+
+  test("U17 nothing in the source switches the verification off", () => {
+    const source = new URL("../../../src/", import.meta.url);
+    const files = readdirSync(source, { recursive: true, encoding: "utf8" });
+    const code = files.filter((file) => file.endsWith(".ts"));
+    expect(code.length).toBeGreaterThan(100);
+    const off = /rejectUnauthorized\W+(?!true)\w|NODE_TLS_REJECT_UNAUTHORIZED["'\]\s]*=[^=0]/;
+    expect(code.filter((file) => off.test(readFileSync(new URL(file, source), "utf8")))).toEqual(
+      [],
+    );
   });
 
   test("a handshake that never ends: upstream_timeout", async () => {
