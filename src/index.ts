@@ -12,6 +12,12 @@ export type {
 } from "./gateway/hub.ts";
 export { createGateway } from "./gateway/gateway.ts";
 export type { Gateway, GatewayOptions } from "./gateway/gateway.ts";
+export { ROUTE_DEFAULTS } from "./gateway/proxy/route.ts";
+export type { Control, OnEnd, ProxyRoute, Share } from "./gateway/proxy/route.ts";
+export type { UpstreamsOptions } from "./gateway/proxy/proxy.ts";
+export { parseOrigin } from "./upstreams/origin.ts";
+export type { Origin } from "./upstreams/origin.ts";
+export type { PoolOptions } from "./upstreams/pool/pool-options.ts";
 export type { ReadersGone, RunOptions, RunsOptions } from "./upstreams/runs/run-options.ts";
 export type { RunEnd, RunState } from "./upstreams/runs/run.ts";
 export type { DoorOptions } from "./gateway/door-options.ts";

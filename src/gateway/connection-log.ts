@@ -7,7 +7,7 @@ import type { Runtime } from "../internal/clock.ts";
 import type { Logger } from "./logger.ts";
 
 /** Of a connection's id, in logs and for operators. The whole of it is the client's secret. */
-const SHORT_ID_LENGTH = 8;
+export const SHORT_ID_LENGTH = 8;
 
 /** What people call a connection: enough to tell it from others, and worthless for an ACK. */
 export function shortId({ connection }: Subscriber): string {

@@ -154,12 +154,9 @@ export class LocalHub {
   ): LocalRun {
     checkRunOptions(options);
     const { tenant = DEFAULT_TENANT, ...rest } = options;
-    const make = async function* (signal: AbortSignal): AsyncGenerator<EventInput, void, void> {
-      const events = typeof producer === "function" ? producer(signal) : producer;
-      for await (const event of events) yield toInput(event);
-    };
+    const make = typeof producer === "function" ? producer : () => producer;
     const registry = runsOf(this.core, this.#runtime);
-    const produce = fromIterable(make, this.core.eventBytesMax);
+    const produce = fromIterable(make, toInput, this.core.eventBytesMax);
     const { run } = registry.start({ tenant, id, produce, options: stated(rest) });
     return {
       id: run.id,

@@ -74,6 +74,12 @@ export interface RunSeat {
 /** Makes the response a reader of the run, which counts from now on; also while its connection is opened. */
 export async function attachToRun(exchange: Exchange, run: Run, seat: RunSeat): Promise<void> {
   const leave = run.addReader();
+  try {
+    await run.ready;
+  } catch (error) {
+    leave();
+    throw error;
+  }
   await attachReader(
     exchange,
     {

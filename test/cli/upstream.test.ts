@@ -12,7 +12,9 @@ beforeAll(ensureBuilt, 60_000);
 
 async function startOrigin(): Promise<string> {
   const server = createServer((request, response) => {
-    response.end(`${request.method} ${request.url}`);
+    if (request.url === "/stream") {
+      response.writeHead(200, { "Content-Type": "text/event-stream" }).write("data: 1\n\n");
+    } else response.end(`${request.method} ${request.url}`);
   });
   onTestFinished(() => {
     server.close();
@@ -37,6 +39,67 @@ test("the line at the start names the upstream, and an origin that answers is no
   child.kill("SIGTERM");
   expect(await exited).toBe(0);
   expect([...stdout.all, ...stderr.all].join("\n")).not.toContain("does not answer");
+});
+
+test("what is not Sluice's own goes to the upstream, `/` too, and `sluice pool` and the metrics show it", async () => {
+  const origin = await startOrigin();
+  const { url, adminUrl } = await serve(["--upstream", origin]);
+  const text = async (path: string, init?: RequestInit): Promise<string> =>
+    (await fetch(`${url}${path}`, init)).text();
+  expect(await text("/")).toBe("GET /");
+  expect(await text("/v1/chat/completions?a=b", { method: "POST", body: "x" })).toBe(
+    "POST /v1/chat/completions?a=b",
+  );
+  expect((await fetch(`${url}/v1/topics/a`, { method: "POST", body: "x" })).status).toBe(201);
+  expect((await fetch(`${url}/v1/runs/none`)).status).toBe(404);
+  const shown = await sluice(["pool"], { env: { SLUICE_ADMIN_URL: adminUrl } });
+  expect([shown.code, shown.stderr]).toEqual([0, ""]);
+  expect(JSON.parse(shown.stdout)).toMatchObject({
+    origin,
+    circuit: "closed",
+    health: "unknown",
+    http: "1.1",
+    socketsMax: 128,
+    waiting: 0,
+  });
+  const metrics = await (await fetch(`${adminUrl}/metrics`)).text();
+  expect(metrics).toMatch(/^sluice_upstream_acquired_total 2$/m);
+  expect(metrics).toMatch(/^sluice_upstream_sockets\{state="leased"\} 0$/m);
+});
+
+test("`sluice conns` shows readers of a run without its whole id, which is their secret", async () => {
+  const origin = await startOrigin();
+  const { url, adminUrl } = await serve(["--upstream", origin]);
+  const asked = await fetch(`${url}/stream`, { method: "POST" });
+  const run = asked.headers.get("sluice-run") ?? "";
+  expect(run).toMatch(/^[\w-]{22}$/);
+  const env = { SLUICE_ADMIN_URL: adminUrl };
+  const listed = await sluice(["conns", "--tenant", "default"], { env });
+  expect(JSON.parse(listed.stdout)).toMatchObject({
+    tenant: "default (upstream)",
+    topics: [`runs/${run.slice(0, 8)}`],
+  });
+  expect(listed.stdout).not.toContain(run);
+  const byTopic = await sluice(["conns", "close", "--topic", `runs/${run}`], { env });
+  expect(JSON.parse(byTopic.stdout)).toEqual({ closed: 1 });
+  expect(await asked.text()).toContain(": close closed_by_operator\n");
+});
+
+test("routes of a file go where they say, and nothing else is proxied", async () => {
+  const [one, other] = [await startOrigin(), await startOrigin()];
+  const folder = folderWith({
+    "sluice.config.yaml": `routes:\n  - { match: /a/*, to: "${one}" }\n  - { match: /b/**, to: "${other}" }\n`,
+  });
+  const { url, adminUrl } = await serve([], { folder });
+  expect(await (await fetch(`${url}/a/x`)).text()).toBe("GET /a/x");
+  expect(await (await fetch(`${url}/b/x/y`)).text()).toBe("GET /b/x/y");
+  expect((await fetch(`${url}/a/x/y`)).status).toBe(404);
+  // The playground is where it was.
+  expect(await (await fetch(`${url}/`)).text()).toContain("<html");
+  const pool = (await (await fetch(`${adminUrl}/pool`)).json()) as {
+    origins: { origin: string }[];
+  };
+  expect(pool.origins.map(({ origin }) => origin)).toEqual([one, other]);
 });
 
 test("an upstream that does not answer is warned of, on both outputs, and it runs all the same", async () => {

@@ -29,9 +29,17 @@ test("the admin listener says that the process lives and is ready", async () => 
   expect((await send(admin, "/constructor")).status).toBe(404);
 });
 
+test("where nothing is proxied the pool has no origins", async () => {
+  const world = await startWorld();
+  const admin = { url: world.adminUrl };
+  expect((await send(admin, "/pool")).json).toEqual({ origins: [] });
+  expect((await send(admin, "/pool", { method: "POST" })).status).toBe(405);
+  expect((await send(admin, "/pool?x=1")).json["code"]).toBe("parameter_invalid");
+});
+
 test("nothing of it is on the public listener", async () => {
   const world = await startWorld();
-  for (const path of ["/livez", "/readyz", "/metrics", "/admin"]) {
+  for (const path of ["/livez", "/readyz", "/metrics", "/pool", "/admin"]) {
     expect((await send(world, path)).json["code"]).toBe("not_found");
   }
 });

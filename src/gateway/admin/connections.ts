@@ -1,8 +1,9 @@
 import { SluiceError } from "../../core/errors.ts";
+import { ownerOf, shownTenant } from "../../core/feed-tenant.ts";
 import type { Hub } from "../../core/hub.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
 import type { Runtime } from "../../internal/clock.ts";
-import { shortId } from "../connection-log.ts";
+import { SHORT_ID_LENGTH, shortId } from "../connection-log.ts";
 import { parseQuery } from "../query.ts";
 import type { Query } from "../query.ts";
 import { answerJson } from "./call.ts";
@@ -102,11 +103,14 @@ function limitOf(query: Query): number {
 
 function describe(subscriber: Subscriber, now: number): object {
   const { connection, selection, tenant, state, events, lag, heartbeat, openedAt } = subscriber;
-  const topics = [...selection.names, ...selection.patterns.map(({ text }) => text)];
+  const topics = [
+    ...selection.names.map((name) => shownTopic(tenant, name)),
+    ...selection.patterns.map(({ text }) => text),
+  ];
   return {
     id: shortId(subscriber),
     peer: connection?.peer,
-    tenant,
+    tenant: shownTenant(tenant),
     topics: topics.slice(0, TOPICS_SHOWN_MAX),
     topicsCount: topics.length,
     state,
@@ -117,4 +121,11 @@ function describe(subscriber: Subscriber, now: number): object {
     lag,
     heartbeat,
   };
+}
+
+/** The id of a run is the secret of those who read it: operators see the beginning of it, as of connections. */
+function shownTopic(tenant: string, name: string): string {
+  if (ownerOf(tenant) === tenant) return name;
+  const slash = name.indexOf("/") + 1;
+  return name.slice(0, slash + SHORT_ID_LENGTH);
 }

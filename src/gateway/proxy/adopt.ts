@@ -9,8 +9,10 @@ import { sharingOf } from "./sharing.ts";
  * feed of its own, and finds it again when it comes back with its place and asks for an event stream.
  */
 export async function adoptFeed(passage: Passage, response: UpstreamResponse): Promise<void> {
-  const { route, path, headers } = passage;
+  const { route, path, headers, proxy, exchange } = passage;
   const sharing = sharingOf(route, path, headers);
+  // The next one is known for what it is, and shares.
+  proxy.shelves.noteStream(exchange.tenant, sharing.key);
   // It was asked for with these headers, so it is asked for with them again.
   const own = { ...sharing, headers: headers.filter(([name]) => !CHOSEN_BY_SOURCE.has(name)) };
   const feed = newFeed(passage, own, { isShared: false, response });

@@ -83,8 +83,14 @@ export async function attachReader(
     opening.abandon();
     return { outcome: "trimmed" };
   }
-  const options = { id: randomId(), headers: seat.headers };
-  const connection = openSseHttp1(request, response, opening.subscriber, options);
+  let connection: Connection;
+  try {
+    const options = { id: randomId(), headers: seat.headers };
+    connection = openSseHttp1(request, response, opening.subscriber, options);
+  } catch (error) {
+    opening.abandon();
+    throw error;
+  }
   try {
     opening.attach(connection, { retryMs: jitteredRetryMs(services), hasHello: false });
   } catch (error) {

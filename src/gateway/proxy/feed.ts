@@ -29,6 +29,7 @@ const KEPT_MS = 300_000;
 /** Appends that may be under way before the upstream waits, in bytes. */
 const APPENDING_BYTES_MAX = 256 * 1024;
 const FOREVER_MS = 3_650 * 86_400_000;
+const BEGIN = { fields: Buffer.from(": begin\n") };
 
 export type FeedOpened =
   | { readonly kind: "stream"; readonly headers: HeaderList }
@@ -74,7 +75,7 @@ export class Feed {
   #isGapDue = false;
   /** The furthest place of a reader that has gone. */
   #readTo = 0;
-  /** The place before its first event. */
+  /** The place before its first event; of this feed alone. */
   begin = 0;
   /** The place of its newest event. */
   last = 0;
@@ -164,8 +165,12 @@ export class Feed {
    * was here and has been dropped, or may have been; `no`.
    */
   async locate(seq: number): Promise<"exact" | "trimmed" | "no"> {
-    if (seq <= this.begin || seq > this.last || this.#state === "gone") return "no";
-    const { publications, floor } = await this.#readLog(seq - 1, seq);
+    if (seq < this.begin || seq > this.last || this.#state === "gone") return "no";
+    const { hub, tenant } = this.#options;
+    const selection = selectTopics([this.topic]);
+    const from = seq - 1;
+    const read = await hub.broker.read({ tenant, selection, from, upTo: seq, bytesMax: 1 });
+    const { publications, floor } = read;
     if (publications[0]?.seq === seq || floor === seq) return "exact";
     return floor > seq ? "trimmed" : "no";
   }
@@ -184,13 +189,13 @@ export class Feed {
         retention: { bytesMax, countMax, ageMsMax: FOREVER_MS },
         ttlMs: FOREVER_MS,
       });
-      // Not its floor: what lies between that and the head is of other feeds.
-      const { epoch, head } = await this.#readLog("latest", 0);
-      this.epoch = epoch;
-      this.begin = head;
-      this.last = head;
-      this.#readTo = head;
-      this.#window = new FeedWindow(this.#options.runtime, bytesMax, head);
+      // An entry of its own, so that the place before its first event is no other feed's place too.
+      const { last } = await hub.append({ tenant, topic: this.topic, events: [BEGIN] });
+      this.epoch = last.epoch;
+      this.begin = last.seq;
+      this.last = last.seq;
+      this.#readTo = last.seq;
+      this.#window = new FeedWindow(this.#options.runtime, bytesMax, last.seq);
     } catch (error) {
       this.#forget();
       throw error;
@@ -378,12 +383,6 @@ export class Feed {
     for (const subscriber of this.#readers) {
       subscriber.end("upstream_lost", retryMs * (0.5 + runtime.random()));
     }
-  }
-
-  #readLog(from: number | "latest", upTo: number) {
-    const { hub, tenant } = this.#options;
-    const selection = selectTopics([this.topic]);
-    return hub.broker.read({ tenant, selection, from, upTo, bytesMax: 1 });
   }
 
   #after(delayMs: number, task: () => void): void {

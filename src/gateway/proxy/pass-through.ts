@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
+import { SluiceError } from "../../core/errors.ts";
 import type { UpstreamResponse } from "../../upstreams/message.ts";
 import type { Exchange } from "../exchange.ts";
 import { closeBehind } from "../last-answer.ts";
@@ -18,8 +19,14 @@ export async function passThrough(exchange: Exchange, upstream: UpstreamResponse
   }
   if (services.isDraining()) closeBehind(response);
   const { status } = upstream;
-  // A list, so that several lines of one name stay several, in order.
-  response.writeHead(status, endToEnd(upstream.headers).flat());
+  try {
+    // A list, so that several lines of one name stay several, in order.
+    response.writeHead(status, endToEnd(upstream.headers).flat());
+  } catch (error) {
+    upstream.body.on("error", ignore).destroy();
+    const message = "the head of the origin's response cannot be passed on";
+    throw new SluiceError("upstream_protocol", message, { cause: error });
+  }
   if (request.method === "HEAD" || status === 204 || status === 304) {
     // Nothing follows by definition (RFC 9110, 6.4.1); read to its end so that the socket is kept.
     upstream.body.on("error", ignore).resume();

@@ -61,7 +61,7 @@ export function isEventStream({ status, headers }: UpstreamResponse): boolean {
 export function sourceOptions(
   route: ProxyRoute,
   isResumable: boolean,
-  lastEventId?: string | undefined,
+  lastEventId?: string,
 ): SourceOptions {
   return {
     isResumable,

@@ -15,6 +15,7 @@ import { routeFinder } from "./match.ts";
 import type { Passage, ProxyServices } from "./passage.ts";
 import { readFeed } from "./read-feed.ts";
 import type { ProxyRoute } from "./route.ts";
+import { sharingOf } from "./sharing.ts";
 import { Shelves } from "./shelf.ts";
 
 /** What stands behind a gateway. */
@@ -76,7 +77,7 @@ export class Proxy {
           isTrusted: (address) => services.door.isTrusted(address),
         }),
       };
-      await (asksForStream(exchange) ? readFeed(passage) : forward(passage));
+      await (asksForStream(passage) ? readFeed(passage) : forward(passage));
     } finally {
       release(!carriesStream(request.socket));
     }
@@ -84,13 +85,18 @@ export class Proxy {
 
   /** Ends every upstream stream and closes every socket. */
   close(): void {
-    for (const feed of [...this.#services.shelves.all()]) feed.close();
+    // A feed that is closed leaves its shelf: a map may be changed while it is walked.
+    for (const feed of this.#services.shelves.all()) feed.close();
     this.pool.close();
   }
 }
 
-/** By name: a wildcard is what everybody sends for everything. */
-function asksForStream({ request }: Exchange): boolean {
+/** By name; or by a wildcard, which is what everybody sends for everything, where it was a stream before. */
+function asksForStream({ exchange, route, path, headers, proxy }: Passage): boolean {
+  const { request, tenant } = exchange;
   if (request.method !== "GET" || hasBody(request)) return false;
-  return /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(request.headers.accept ?? "");
+  const { accept = "*/*" } = request.headers;
+  if (/(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept)) return true;
+  if (accept.trim() !== "*/*") return false;
+  return proxy.shelves.isStream(tenant, sharingOf(route, path, headers).key);
 }

@@ -63,10 +63,8 @@ async function choose(
   if (whence.kind === "own") {
     const { epoch, seq } = whence.cursor;
     const found = await shelf?.find(whence.cursor);
-    if (found !== undefined && found !== "begin") {
-      return { feed: found.feed, start: formatCursor(epoch, seq) };
-    }
-    if (found === undefined) start = NOWHERE;
+    if (found !== undefined) return { feed: found, start: formatCursor(epoch, seq) };
+    start = NOWHERE;
   }
   // From here on nothing is awaited: of two first readers the second must find the first one's (law 13).
   const current = proxy.shelves.find(exchange.tenant, sharing.key)?.current;

@@ -21,7 +21,9 @@ export function refusesForOrigin({ proxy, route, exchange }: Passage): boolean {
 export function answersStreamError(passage: Passage, error: unknown): boolean {
   const { request, response, services } = passage.exchange;
   if (response.headersSent || !request.socket.writable) return true;
-  if (!(error instanceof SluiceError) || !error.row.isRetryable) return false;
+  // An expired certificate, say, is mended while its clients wait. What a request may not reach stays so.
+  if (!(error instanceof SluiceError) || error.code === "upstream_forbidden") return false;
+  if (!error.code.startsWith("upstream_")) return false;
   if (!services.door.refusesSoftly(request)) return false;
   comeAgain(passage, 0);
   return true;

@@ -4,6 +4,7 @@ import { fromSource } from "../../upstreams/runs/producers.ts";
 import type { RunRegistry, StartRun } from "../../upstreams/runs/registry.ts";
 import type { Run } from "../../upstreams/runs/run.ts";
 import { openSource } from "../../upstreams/source/source.ts";
+import type { Requester } from "../../upstreams/source/source.ts";
 import { readBody } from "../body.ts";
 import { fingerprintOf } from "../ids.ts";
 import { attachToRun } from "../runs.ts";
@@ -88,13 +89,16 @@ export async function answerRun(
       },
       produce: fromSource((sink) =>
         openSource({
-          // It was sent once, and is never sent again.
-          pool: { request: () => Promise.resolve(upstream) },
-          request: upstreamRequest(passage),
+          pool: requesterOf(passage, upstream),
+          request: upstreamRequest(passage, { body: keyed?.body }),
           sink,
           runtime,
           metrics,
-          options: sourceOptions(route, false),
+          options: {
+            ...sourceOptions(route, mayBeSentAgain(passage, keyed)),
+            resumesOnlyById: true,
+            onEnd: "end",
+          },
         }),
       ),
     });
@@ -106,6 +110,27 @@ export async function answerRun(
   if (isNew) keepHead(run, streamHead(upstream.headers, true));
   else upstream.body.on("error", ignore).destroy();
   await readRun(passage, run);
+}
+
+/**
+ * What breaks is asked for again behind the last id that came, if the origin can tell that it is the same
+ * request: by a key that it was given (RFC 9110, 9.2.2). Any other would have the work done twice.
+ */
+function mayBeSentAgain({ headers }: Passage, keyed: KeyedPassage | undefined): boolean {
+  return keyed !== undefined && headers.some(([name]) => name === "idempotency-key");
+}
+
+/** The answer that is there already, then whatever the pool brings. */
+function requesterOf({ proxy }: Passage, upstream: UpstreamResponse): Requester {
+  let first: UpstreamResponse | undefined = upstream;
+  return {
+    request(request) {
+      if (first === undefined) return proxy.pool.request(request);
+      const answer = Promise.resolve(first);
+      first = undefined;
+      return answer;
+    },
+  };
 }
 
 /** Makes the response a reader of the run, from its beginning. Who has sent a POST cannot come back by itself: it goes on at the link. */

@@ -1,9 +1,12 @@
 import { parseCursor } from "../../wire/cursor.ts";
 import type { Cursor } from "../../wire/cursor.ts";
 import type { Feed } from "./feed.ts";
+import { keyOf } from "./sharing.ts";
 
 /** Feeds that are kept for readers who may come back. Each is a topic, of which a tenant has so many. */
 const KEPT_MAX = 2_000;
+/** Keys that are remembered as those of event streams. */
+const STREAMS_MAX = 10_000;
 /** As the memory broker names epochs. */
 const EPOCH_LENGTH = 12;
 
@@ -19,13 +22,8 @@ export function whenceOf(lastEventId: string | undefined): Whence {
   if (lastEventId === undefined || lastEventId === "") return { kind: "fresh" };
   const cursor = parseCursor(lastEventId);
   if (cursor?.epoch.length === EPOCH_LENGTH) return { kind: "own", cursor };
-  return { kind: "foreign", id: lastEventId };
-}
-
-/** Where a place was found: behind it everything can be read, or it is told that something is missing. */
-export interface Found {
-  readonly feed: Feed;
-  readonly isExact: boolean;
+  // EventSource sends UTF-8 (WHATWG HTML, 9.2.3), which Node shows byte by byte.
+  return { kind: "foreign", id: Buffer.from(lastEventId, "latin1").toString() };
 }
 
 /** All feeds of one key: one that fresh readers get, and those whose readers may come back. */
@@ -53,32 +51,45 @@ export class Shelf {
   }
 
   /**
-   * Whose place it is. Places of different feeds never look alike, but for two: the one before the
-   * first event (`isBegin`), and those of bookmarks, which name no event. A bookmark is only believed
-   * if it can be of one feed alone.
+   * Whose place it is. Places of different feeds never look alike, but for those of bookmarks, which name
+   * no event: one of them is only believed if it can be of one feed alone.
    */
-  async find({ epoch, seq }: Cursor): Promise<Found | "begin" | undefined> {
+  async find({ epoch, seq }: Cursor): Promise<Feed | undefined> {
     const feeds = [...this.feeds].filter((feed) => feed.epoch === epoch);
-    if (feeds.some(({ begin }) => begin === seq)) return "begin";
     const trimmed: Feed[] = [];
     for (const feed of feeds) {
       const where = await feed.locate(seq);
-      if (where === "exact") return { feed, isExact: true };
+      if (where === "exact") return feed;
       if (where === "trimmed") trimmed.push(feed);
     }
     const [first] = trimmed;
-    if (first !== undefined) return { feed: first, isExact: false };
+    // Its readers are told what is missing.
+    if (first !== undefined) return first;
     const [only, other] = feeds;
     if (only === undefined || other !== undefined || this.#hasLost) return undefined;
-    return seq > only.begin ? { feed: only, isExact: true } : undefined;
+    return seq > only.begin ? only : undefined;
   }
 }
 
 /** By tenant, then by key: no concatenation of the two (law 21). */
 export class Shelves {
   readonly #byTenant = new Map<string, Map<string, Shelf>>();
+  readonly #streams = new Set<string>();
   /** Those of which nothing is read upstream, the oldest first. */
   readonly #kept = new Set<Feed>();
+
+  /** A GET of this key was answered with an event stream, though it had not asked for one by name. */
+  noteStream(tenant: string, key: string): void {
+    const name = keyOf([tenant, key]);
+    this.#streams.delete(name);
+    this.#streams.add(name);
+    const [oldest = ""] = this.#streams;
+    if (this.#streams.size > STREAMS_MAX) this.#streams.delete(oldest);
+  }
+
+  isStream(tenant: string, key: string): boolean {
+    return this.#streams.size > 0 && this.#streams.has(keyOf([tenant, key]));
+  }
 
   find(tenant: string, key: string): Shelf | undefined {
     return this.#byTenant.get(tenant)?.get(key);

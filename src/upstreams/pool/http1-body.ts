@@ -17,11 +17,22 @@ export class Http1Body extends Readable {
     // Read from the start, not when it is asked for: what is short leaves its socket at once, also
     // where nobody looks at the body.
     response.on("data", (chunk: Buffer) => {
-      if (!this.destroyed && !this.push(chunk)) response.pause();
+      if (this.#response !== undefined && !this.push(chunk)) response.pause();
     });
     response.once("end", () => {
-      if (!this.destroyed) this.push(null);
+      if (this.#response !== undefined) this.push(null);
     });
+    // Without one, a body that nobody listens to would end the process when it breaks off.
+    this.on("error", ignore);
+  }
+
+  /**
+   * Ends with an error, in the next turn: head and fault may come in one packet, and whoever was just
+   * given the head has to have the time to listen.
+   */
+  fail(error: unknown): void {
+    this.#response = undefined;
+    setImmediate(() => this.destroy(error as Error));
   }
 
   override _read(): void {

@@ -12,6 +12,8 @@ import type { Lease } from "./lease.ts";
 
 /** A head of more bytes is an attack or a mistake; Node's own bound for clients is 16 KiB. */
 const HEADER_BYTES_MAX = 32 * 1024;
+/** Node counts the bytes of names and values only, so that very many of nearly none would pass. */
+const HEADERS_MAX = 1_000;
 /** 100, 102 and 103 before the real one; RFC 9110 sets no limit, so a hostile origin has none. */
 const INFORMATIONAL_MAX = 16;
 /** Off the time-out that an origin states: the packet that closes it is on its way earlier. */
@@ -141,9 +143,12 @@ export class Http1Exchange {
     this.#timer?.cancel();
     if (this.#isOver) return;
     this.#incoming = incoming;
+    const { rawHeaders, statusCode = 0 } = incoming;
+    const fault = faultOf(statusCode, rawHeaders.length / 2);
+    if (fault !== undefined) return this.#fail(this.#broken(fault));
     // Its socket has gone: `onClose` tells of it.
     incoming.on("error", ignore);
-    const listed = listOf(incoming.rawHeaders);
+    const listed = listOf(rawHeaders);
     this.#idleMsMax = keepAliveOf(listed);
     this.#body = new Http1Body(incoming, () => this.#onBodyGone());
     incoming.once("end", () => {
@@ -151,7 +156,7 @@ export class Http1Exchange {
       if (this.#request?.writableEnded === false) this.#end();
     });
     this.#resolve({
-      status: incoming.statusCode ?? 0,
+      status: statusCode,
       headers: withoutHopByHop(listed),
       httpVersion: "1.1",
       body: this.#body,
@@ -188,7 +193,7 @@ export class Http1Exchange {
     const body = this.#body;
     this.#end();
     if (body === undefined) this.#reject(error);
-    else body.destroy(error as Error);
+    else body.fail(error);
   }
 
   #end(): void {
@@ -242,7 +247,7 @@ function begin(
   if (method.toUpperCase() === "CONNECT") throw new TypeError("CONNECT is not sent to an origin");
   const options = { agent: AGENT, leased: socket, method, path, maxHeaderSize: HEADER_BYTES_MAX };
   const request = httpRequest({ ...options, headers } as unknown as Leased);
-  // Node would leave away the 1,001st header without a word; the bytes are bounded above.
+  // Node would leave away what is beyond its bound without a word; ours is an error.
   request.maxHeadersCount = 0;
   return request;
 }
@@ -281,6 +286,13 @@ function listOf(rawHeaders: readonly string[]): [string, string][] {
     list.push([(rawHeaders[at] ?? "").toLowerCase(), rawHeaders[at + 1] ?? ""]);
   }
   return list;
+}
+
+/** What Node lets through. */
+function faultOf(status: number, headers: number): string | undefined {
+  if (status < 200) return `an answer of ${status}, which nobody has asked for`;
+  if (headers > HEADERS_MAX) return `${headers} headers; ${HEADERS_MAX} are read at most`;
+  return undefined;
 }
 
 /** `Keep-Alive: timeout=5`: so long, in seconds, the origin keeps a connection that is idle. */

@@ -31,6 +31,7 @@ export function responseOf(
 ): Promise<UpstreamResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>();
   let informational = 0;
+  const wasEnded = watchEnd(stream);
   let body: Http2Body | undefined;
   const fail = (error: unknown): void => {
     cancel(stream);
@@ -60,8 +61,11 @@ export function responseOf(
     if (bytesOf(rawHeaders) > HEADER_BYTES_MAX) {
       return fail(broken(request.origin, `more than ${HEADER_BYTES_MAX} bytes of headers`));
     }
-    body = new Http2Body(stream, request, Number(head["content-length"] ?? Number.NaN), cancel);
     const status = Number(head[":status"]);
+    // RFC 9110, 8.6: these state a length and have no body.
+    const isBodiless = request.method === "HEAD" || status === 204 || status === 304;
+    const length = isBodiless ? Number.NaN : Number(head["content-length"] ?? Number.NaN);
+    body = new Http2Body(stream, request.origin, length, cancel, wasEnded);
     resolve({ status, headers: listOf(rawHeaders), httpVersion: "2", body });
   });
   if (signal?.aborted === true) onAbort();
@@ -76,20 +80,23 @@ class Http2Body extends Readable {
   readonly #cancel: Cancel;
   /** NaN: unknown. */
   readonly #bytesMax: number;
+  readonly #wasEnded: () => boolean;
   #bytesNow = 0;
   #isWhole = false;
 
   constructor(
     stream: ClientHttp2Stream,
-    { origin, method }: UpstreamRequest,
-    contentLength: number,
+    origin: Origin,
+    bytesMax: number,
     cancel: Cancel,
+    wasEnded: () => boolean,
   ) {
     super({ highWaterMark: BODY_BYTES_MAX });
     this.#stream = stream;
     this.#origin = origin;
     this.#cancel = cancel;
-    this.#bytesMax = method === "HEAD" ? Number.NaN : contentLength;
+    this.#bytesMax = bytesMax;
+    this.#wasEnded = wasEnded;
     stream.on("data", (chunk: Buffer) => {
       this.#bytesNow += chunk.length;
       if (!this.push(chunk)) stream.pause();
@@ -118,14 +125,32 @@ class Http2Body extends Readable {
   /** Node ends a stream that was cut off as well; the code tells. */
   #onEnd(): void {
     if (this.#stream.rstCode !== NGHTTP2_NO_ERROR) return this.onClose(undefined);
-    // A reset without an error stands for an end, but not in the middle of what was announced.
-    if (this.#bytesNow < this.#bytesMax && this.#bytesNow > 0) {
+    if (this.#bytesNow < this.#bytesMax) {
       const text = `${this.#bytesNow} of ${this.#bytesMax} announced bytes`;
       return void this.destroy(broken(this.#origin, `the response ended after ${text}`));
+    }
+    // What is as long as announced is whole, however it ended.
+    if (!this.#wasEnded() && !(this.#bytesNow >= this.#bytesMax)) {
+      return void this.destroy(broken(this.#origin, "the response was cut off without an end"));
     }
     this.#isWhole = true;
     this.push(null);
   }
+}
+
+/**
+ * Tells whether the origin has said END_STREAM. A Node server that is closed resets its streams with
+ * NO_ERROR (measured), which Node's client gives as an end like any other; but the stream is closed then
+ * before its end is pushed, and not after.
+ */
+function watchEnd(stream: ClientHttp2Stream): () => boolean {
+  let wasEnded: boolean | undefined;
+  const push = stream.push.bind(stream);
+  stream.push = (chunk, encoding) => {
+    if (chunk === null) wasEnded ??= !stream.closed;
+    return push(chunk, encoding);
+  };
+  return () => wasEnded === true;
 }
 
 function ignore(): void {}

@@ -166,7 +166,9 @@ class Http2Session implements Http2Channel {
     if (this.#state !== "open") return;
     this.#state = "draining";
     this.#reason = reason;
-    this.#session.close();
+    // Not before what was begun in this turn is sent: nghttp2 would refuse it, and a body that was a
+    // stream cannot be sent again (measured).
+    setImmediate(() => this.#session.close());
     this.#onDraining?.(reason);
   }
 

@@ -144,14 +144,17 @@ export class OriginPool {
   }
 
   async #send(request: UpstreamRequest): Promise<UpstreamResponse> {
-    try {
-      return await this.#attempt(request, request.lane ?? "normal");
-    } catch (error) {
-      if (!mayRetry(request, error) || this.#connections.isClosed) throw error;
+    for (let retries = 0; ; retries += 1) {
+      const lane = retries === 0 ? (request.lane ?? "normal") : "high";
+      try {
+        return await this.#attempt(request, lane);
+      } catch (error) {
+        if (retries >= retriesMax(request, error) || this.#connections.isClosed) throw error;
+      }
       this.#services.metrics.plain.sluice_upstream_retries_total += 1;
+      console.error("RETRY", retries);
       // What else is idle has been so for longer: it is likely to be closed as well.
       this.#connections.dropIdle("closed");
-      return await this.#attempt(request, "high");
     }
   }
 
@@ -212,7 +215,6 @@ export class OriginPool {
     if (pooled.kind === "http2") this.#dial();
     try {
       const response = await carrying;
-      // Also so that a body that nobody listens to does not end the process when it breaks off.
       response.body.on("error", (error) => this.#failed(error));
       return response;
     } catch (error) {
@@ -317,12 +319,14 @@ export class OriginPool {
   }
 }
 
-function mayRetry({ body, method, signal }: UpstreamRequest, error: unknown): boolean {
-  if (signal?.aborted === true || !(error instanceof SluiceError)) return false;
+/** How often it may be sent again after this. */
+function retriesMax({ body, method, signal }: UpstreamRequest, error: unknown): number {
+  if (signal?.aborted === true || !(error instanceof SluiceError)) return 0;
   // What has gone of a stream cannot be sent again.
-  if (body instanceof Readable) return false;
-  if (error.cause instanceof StreamRefused) return true;
-  return error.cause instanceof ClosedUnanswered && IDEMPOTENT.has(method.toUpperCase());
+  if (body instanceof Readable) return 0;
+  // The first may have met a session that was about to drain, the second the next one.
+  if (error.cause instanceof StreamRefused) return 2;
+  return error.cause instanceof ClosedUnanswered && IDEMPOTENT.has(method.toUpperCase()) ? 1 : 0;
 }
 
 function closed(): SluiceError {

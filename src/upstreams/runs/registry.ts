@@ -1,11 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { Idempotency } from "../../core/broker.ts";
 import { SluiceError } from "../../core/errors.ts";
-import { feedTenant } from "../../core/feed-tenant.ts";
 import type { Hub } from "../../core/hub.ts";
 import { checkFingerprint, keyOf } from "../../core/idempotency.ts";
 import { checkTopicName } from "../../core/topic-name.ts";
-import type { Runtime } from "../../internal/clock.ts";
+import type { Runtime, Timer } from "../../internal/clock.ts";
 import { Run } from "./run.ts";
 import type { Produce } from "./run.ts";
 import { RUNS_DEFAULTS, RUN_DEFAULTS } from "./run-options.ts";
@@ -31,8 +30,8 @@ export class RunRegistry {
   readonly #keys = new Map<string, { readonly fingerprint: string; readonly run: Run }>();
   readonly #keyOf = new Map<Run, string>();
   readonly #openOf = new Map<string, number>();
-  /** Those that are over, in the order of their ends: the first give way. */
-  readonly #over = new Set<Run>();
+  /** Those that are over, in the order of their ends, until their time is up: the first give way. */
+  readonly #over = new Map<Run, Timer>();
   #openNow = 0;
 
   constructor(hub: Hub, runtime: Runtime) {
@@ -85,7 +84,7 @@ export class RunRegistry {
       runtime: this.#runtime,
       options: { ...RUN_DEFAULTS, ...options },
       produce,
-      onEnd: (ended) => this.#onEnd(ended),
+      onEnd: (ended, isStored) => this.#onEnd(ended, isStored),
     });
     this.#runs.set(keyOf(tenant, id), run);
     this.#openNow += 1;
@@ -114,32 +113,32 @@ export class RunRegistry {
         `${this.#openNow} runs are open, of at most ${runsMax}`,
       );
     }
-    for (const oldest of this.#over) {
+    for (const oldest of this.#over.keys()) {
       if (this.#runs.size < runsMax) return;
       this.#forget(oldest);
     }
   }
 
-  #onEnd(run: Run): void {
+  #onEnd(run: Run, isStored: boolean): void {
     this.#openNow -= 1;
     const ofTenant = (this.#openOf.get(run.tenant) ?? 1) - 1;
     if (ofTenant > 0) this.#openOf.set(run.tenant, ofTenant);
     else this.#openOf.delete(run.tenant);
-    this.#over.add(run);
-    this.#runtime.after(run.options.ttlMs, () => this.#forget(run));
+    const timer = this.#runtime.after(run.options.ttlMs, () => this.#forget(run));
+    this.#over.set(run, timer);
+    // Whoever came to it would wait for an end that is not there.
+    if (!isStored) this.#forget(run);
   }
 
   #forget(run: Run): void {
+    this.#over.get(run)?.cancel();
     if (!this.#over.delete(run)) return;
     this.#hub.metrics.add("sluice_runs", run.state, -1);
     this.#runs.delete(keyOf(run.tenant, run.id));
     const key = this.#keyOf.get(run);
     this.#keyOf.delete(run);
     if (key !== undefined) this.#keys.delete(key);
-    // The next sweep of the log takes the record; its events go at once.
-    const retention = { countMax: 1, bytesMax: 1, ageMsMax: 1 };
-    const { topic } = run;
-    this.#hub.declare(feedTenant(run.tenant), topic, { retention, ttlMs: 1 }).catch(() => {});
+    run.discard();
   }
 }
 

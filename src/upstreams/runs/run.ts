@@ -1,6 +1,7 @@
 import { SluiceError } from "../../core/errors.ts";
 import { feedTenant } from "../../core/feed-tenant.ts";
 import type { Hub } from "../../core/hub.ts";
+import type { TopicSettingsInput } from "../../core/settings.ts";
 import type { Runtime, Timer } from "../../internal/clock.ts";
 import { encodeFields } from "../../wire/frame.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -17,7 +18,8 @@ export type RunEnd = Exclude<RunState, "open">;
 export interface RunSink {
   /**
    * Appends one event: its `event:` and `data:` lines, as `encodeFields` makes them. The promise, if there
-   * is one, resolves when the next event may follow. After the end of the run it does nothing.
+   * is one, resolves when the next event may follow, and never rejects: what the log refuses ends the run.
+   * After the end of the run it does nothing.
    */
   append(fields: Uint8Array): void | Promise<void>;
 }
@@ -32,12 +34,18 @@ export interface RunInit {
   readonly runtime: Runtime;
   readonly options: RunOptions;
   readonly produce: Produce;
-  /** It is over; its events can still be read. */
-  onEnd(run: Run): void;
+  /** It is over. Its events can still be read, if the log has its end. */
+  onEnd(run: Run, isStored: boolean): void;
 }
 
-/** Appends that may be under way before the producer waits, in bytes. */
-const APPENDING_BYTES_MAX = 256 * 1024;
+/**
+ * What is appended before the producer waits: for the log, and for the next turn of the event loop, or a
+ * generator that awaits nothing would never let go of it. In bytes, with what an event costs at least.
+ */
+const TURN_BYTES = 64 * 1024;
+const EVENT_BYTES_MIN = 128;
+/** Between two tries to store an end that the broker did not take, in milliseconds. */
+const END_RETRY_MS = [50, 200, 1_000, 5_000] as const;
 const FOREVER_MS = 3_650 * 86_400_000;
 
 /** A topic that one producer feeds, with an end that is stored and delivered exactly once (law 14). */
@@ -47,18 +55,23 @@ export class Run {
   readonly tenant: string;
   readonly topic: string;
   readonly options: RunOptions;
+  /** It can be read. Rejects with what the log refuses, such as `topics_exhausted`; then nothing was produced. */
+  readonly ready: Promise<void>;
   /** How it ended. Never rejects. */
   readonly ended: Promise<RunEnd>;
-  readonly #init: RunInit;
+  readonly #init: Omit<RunInit, "produce">;
   readonly #abort = new AbortController();
   readonly #end = Promise.withResolvers<RunEnd>();
   #state: RunState = "open";
   #readers = 0;
-  #appendingBytes = 0;
+  /** Appended since the producer last waited. */
+  #turnBytes = 0;
+  #isDiscarded = false;
   #grace: Timer | undefined;
   readonly #expiry: Timer;
 
-  constructor(init: RunInit) {
+  /** `produce` is not kept: a run that is over must not hold what its producer held. */
+  constructor({ produce, ...init }: RunInit) {
     this.#init = init;
     this.id = init.id;
     this.tenant = init.tenant;
@@ -67,7 +80,10 @@ export class Run {
     this.ended = this.#end.promise;
     init.hub.metrics.add("sluice_runs", "open");
     this.#expiry = init.runtime.after(init.options.ageMsMax, () => void this.#finish("expired"));
-    void this.#drive();
+    this.ready = this.#declare();
+    // Who only starts a run need not look at it.
+    this.ready.catch(() => {});
+    void this.#drive(produce);
   }
 
   get state(): RunState {
@@ -87,7 +103,9 @@ export class Run {
       if (!isHere) return;
       isHere = false;
       this.#readers -= 1;
-      if (this.#readers === 0) this.#readersGone();
+      if (this.#readers > 0) return;
+      if (this.#isDiscarded) this.#dropEvents();
+      else this.#readersGone();
     };
   }
 
@@ -104,11 +122,21 @@ export class Run {
     return this.#finish("error", error);
   }
 
-  async #drive(): Promise<void> {
-    const { hub, produce, options } = this.#init;
-    const retention = { bytesMax: options.bytesMax, countMax: 1_000_000, ageMsMax: FOREVER_MS };
+  /** Lets go of its events, as soon as those who read them now have done so. It must be over. */
+  discard(): void {
+    this.#isDiscarded = true;
+    if (this.#readers === 0) this.#dropEvents();
+  }
+
+  #declare(): Promise<void> {
+    const { bytesMax } = this.options;
+    const retention = { bytesMax, countMax: 1_000_000, ageMsMax: FOREVER_MS };
+    return this.#settle({ retention, ttlMs: FOREVER_MS });
+  }
+
+  async #drive(produce: Produce): Promise<void> {
     try {
-      await hub.declare(feedTenant(this.tenant), this.topic, { retention, ttlMs: FOREVER_MS });
+      await this.ready;
       if (this.#abort.signal.aborted) return;
       await produce({ append: (fields) => this.#append(fields) }, this.#abort.signal);
       await this.#finish("done");
@@ -119,16 +147,28 @@ export class Run {
 
   #append(fields: Uint8Array): void | Promise<void> {
     if (this.#state !== "open") return undefined;
-    this.#appendingBytes += fields.length;
-    const appended = this.#put(fields).finally(() => (this.#appendingBytes -= fields.length));
-    if (this.#appendingBytes > APPENDING_BYTES_MAX) return appended;
-    appended.catch((error: unknown) => void this.#finish("error", toRunError(error)));
-    return undefined;
+    const appended = this.#put(fields).catch((error: unknown) => {
+      void this.#finish("error", toRunError(error));
+    });
+    this.#turnBytes += fields.length + EVENT_BYTES_MIN;
+    if (this.#turnBytes < TURN_BYTES) return undefined;
+    this.#turnBytes = 0;
+    return appended.then(() => new Promise((resolve) => this.#init.runtime.defer(resolve)));
+  }
+
+  #settle(settings: TopicSettingsInput): Promise<void> {
+    return this.#init.hub.declare(feedTenant(this.tenant), this.topic, settings);
   }
 
   async #put(fields: Uint8Array): Promise<void> {
     const tenant = feedTenant(this.tenant);
     await this.#init.hub.append({ tenant, topic: this.topic, events: [{ fields }] });
+  }
+
+  /** The next sweep of the log takes the record; its events go at once. */
+  #dropEvents(): void {
+    const retention = { countMax: 1, bytesMax: 1, ageMsMax: 1 };
+    this.#settle({ retention, ttlMs: 1 }).catch(() => {});
   }
 
   #readersGone(): void {
@@ -148,15 +188,29 @@ export class Run {
     hub.metrics.add("sluice_runs", state);
     hub.metrics.add("sluice_runs_total", state);
     this.#abort.abort();
-    try {
-      // What it says in the same turn is in order: nothing of the producer comes in between.
-      if (error !== undefined) await this.#put(errorFields(error));
-      await hub.end(feedTenant(this.tenant), this.topic, state);
-    } catch {
-      // The log is gone, or the hub is closed: there is nobody to tell.
-    }
+    // What it says in the same turn is in order: nothing of the producer comes in between.
+    if (error !== undefined) void this.#put(errorFields(error)).catch(() => {});
+    const isStored = await this.#storeEnd(state);
     this.#end.resolve(state);
-    onEnd(this);
+    onEnd(this, isStored);
+  }
+
+  /** Ending a topic twice is ending it once, so it may be tried again (law 14). */
+  async #storeEnd(state: RunEnd): Promise<boolean> {
+    const { hub, runtime } = this.#init;
+    for (const retryMs of [...END_RETRY_MS, 0]) {
+      try {
+        await hub.end(feedTenant(this.tenant), this.topic, state);
+        return true;
+      } catch (error) {
+        // Anything else: there was no room for it from the beginning, or the hub is closed.
+        if (!(error instanceof SluiceError) || error.code !== "broker_unavailable") return false;
+        if (retryMs > 0) {
+          await new Promise<void>((resolve) => void runtime.after(retryMs, resolve));
+        }
+      }
+    }
+    return false;
   }
 }
 

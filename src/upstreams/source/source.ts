@@ -210,7 +210,9 @@ class UpstreamSource implements Source {
     const headers = request.headers.filter(
       ([name]) => name !== "accept-encoding" && name !== "last-event-id",
     );
-    const place = this.#lastEventId === "" ? [] : ([["last-event-id", this.#lastEventId]] as const);
+    // As UTF-8 (WHATWG HTML, 9.2.3); the strings of header values are bytes.
+    const id = Buffer.from(this.#lastEventId).toString("latin1");
+    const place = id === "" ? [] : ([["last-event-id", id]] as const);
     const { signal } = this.#abort;
     return pool.request({
       ...request,

@@ -122,6 +122,27 @@ describe("sharing", () => {
     expect(origin.requests).toHaveLength(2);
   });
 
+  test("places of streams that are alike but not shared are never taken for each other", async () => {
+    const origin = await startCountingOrigin();
+    origin.emit(5);
+    const front = await startFront(origin);
+    const shared = await openStream(front, "/s", ASKS);
+    await shared.take(5);
+    const client = rawStream(front, "/s", { "Last-Event-ID": "5" });
+    const text = await client.until("id: ");
+    await eventually(() => origin.open.size === 2);
+    client.socket.destroy();
+    // It has seen nothing but where it stands: behind the origin's fifth event.
+    const place = /^id: (.+?)\r?$/m.exec(text)?.[1] ?? "";
+    const own = await openStream(front, "/s", { ...ASKS, "last-event-id": place });
+    const back = await openStream(front, "/s", { ...ASKS, "last-event-id": lastIdOf(shared) });
+    origin.emit(1);
+    await Promise.all([own.take(1), back.take(1), shared.take(6)]);
+    expect(dataOf(own)).toEqual(["e6"]);
+    expect(dataOf(back)).toEqual(["e6"]);
+    expect(origin.requests).toHaveLength(2);
+  });
+
   test("the beginning that is not kept any more is asked for again", async () => {
     const origin = await startCountingOrigin();
     const front = await startFront(origin, { windowBytes: 4096 });
@@ -171,6 +192,26 @@ describe("resuming", () => {
     await Promise.all(streams.map((stream) => stream.take(20)));
     for (const stream of streams) expect(dataOf(stream)).toEqual(range(1, 20));
     expect(origin.requests.at(-1)?.headers["last-event-id"]).toBe("10");
+  });
+
+  test("U12: ids that are not ASCII go back to the origin as the bytes that they were", async () => {
+    const given = ["", "é-1", "日本-2"];
+    const origin = await startOrigin((request, response) => {
+      const bytes = String(request.headers["last-event-id"] ?? "");
+      const last = Buffer.from(bytes, "latin1").toString();
+      const next = given.indexOf(last) + 1;
+      response.writeHead(200, SSE_HEADERS);
+      response.write(next < given.length ? event(`after ${last}`, given[next]) : event("all"));
+      if (next < given.length) setTimeout(() => response.destroy(), 20);
+    });
+    const front = await startFront(origin);
+    const stream = await openStream(front, "/s", ASKS);
+    await stream.take(3);
+    expect(dataOf(stream)).toEqual(["after ", "after é-1", "all"]);
+    const foreign = Buffer.from("日本-2").toString("latin1");
+    const other = await openStream(front, "/s", { ...ASKS, "last-event-id": foreign });
+    await other.take(1);
+    expect(dataOf(other)).toEqual(["all"]);
   });
 
   test("U12: where the origin has no ids, readers are told by a comment, and stay", async () => {

@@ -1,13 +1,14 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createSession } from "better-sse";
 import type { Session } from "better-sse";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { describeWith, needs } from "../../support/programs.ts";
 import { eventually, openStream } from "../support.ts";
 import type { OpenStream } from "../support.ts";
-import { ASKS, startFront, startOrigin } from "./support.ts";
+import { ASKS, event, SSE_HEADERS, startFront, startOrigin } from "./support.ts";
 
 const dataOf = (stream: OpenStream): string[] => stream.events.map(({ data }) => data);
 const range = (from: number, to: number): string[] =>
@@ -17,14 +18,15 @@ describe("better-sse behind the proxy", () => {
   test("U03: it restarts while clients read, and nobody misses anything", async () => {
     let sent = 0;
     const sessions = new Set<Session>();
-    const origin = await startOrigin(async (request, response) => {
+    const open = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
       const session = await createSession(request, response);
       for (let id = Number(session.lastId || 0) + 1; id <= sent; id += 1) {
         session.push(id, "tick", String(id));
       }
       sessions.add(session);
       session.once("disconnected", () => sessions.delete(session));
-    });
+    };
+    const origin = await startOrigin((request, response) => void open(request, response));
     const emit = (count: number): void => {
       for (let left = count; left > 0; left -= 1) {
         sent += 1;
@@ -89,7 +91,7 @@ describeWith(
         stdio: ["ignore", "pipe", "inherit"],
       });
       onTestFinished(() => void child.kill("SIGKILL"));
-      const [said] = await once(child.stdout as NonNullable<typeof child.stdout>, "data");
+      const [said] = await once(child.stdout, "data");
       return { child, port: Number(String(said)) };
     }
 
@@ -112,3 +114,35 @@ describeWith(
     }, 60_000);
   },
 );
+
+describeWith({ curl: needs("curl") }, "curl in front of the proxy", ({ curl }) => {
+  test("gets a stream as it comes, without asking for one by name", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS);
+      response.write(event("first", 1));
+    });
+    const front = await startFront(origin);
+    const child = spawn(curl, ["-sN", `${front.url}/s`], { stdio: ["ignore", "pipe", "inherit"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let text = "";
+    child.stdout.on("data", (chunk) => (text += String(chunk)));
+    await eventually(() => text.includes("data: first"));
+    for (const response of origin.open) response.end(event("last", 2));
+    await eventually(() => text.includes("data: last"));
+  });
+
+  test("gets the origin's own answer to everything else", async () => {
+    const origin = await startOrigin((request, response) => {
+      response.writeHead(200, { "content-type": "text/plain" });
+      request.pipe(response);
+    });
+    const front = await startFront(origin);
+    const child = spawn(curl, ["-s", "--data-binary", "x".repeat(100_000), `${front.url}/echo`], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let length = 0;
+    child.stdout.on("data", (chunk: Buffer) => (length += chunk.length));
+    const [code] = await once(child, "close");
+    expect([code, length]).toEqual([0, 100_000]);
+  });
+});

@@ -1,4 +1,5 @@
 import { createServer as createHttp2 } from "node:http2";
+import type { ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { eventually, openStream, send } from "../support.ts";
@@ -34,6 +35,30 @@ describe("an origin without room", () => {
     origin.emit(3);
     for (const stream of [...streams, fifth]) await stream.take(3);
     expect(origin.requests).toHaveLength(4);
+  });
+
+  test("R25: while the circuit is open new streams are refused softly; who is attached stays, and goes on", async () => {
+    const origin = await startCountingOrigin();
+    const breaker = { failures: 3, openMs: 500 };
+    const front = await startFront(origin, {}, {}, { breaker });
+    const stays = await openStream(front, "/s", ASKS);
+    await eventually(() => origin.open.size === 1);
+    origin.emit(2);
+    await stays.take(2);
+    await origin.stop();
+    for (let count = 0; count < 3; count += 1) {
+      const soft = await send(front, "/new", { headers: BROWSER });
+      expect([soft.status, soft.text]).toEqual([
+        200,
+        expect.stringContaining(": close overloaded"),
+      ]);
+    }
+    origin.emit(2);
+    await origin.start();
+    await stays.take(4);
+    expect(stays.events.map(({ data }) => data)).toEqual(["e1", "e2", "e3", "e4"]);
+    const after = await openStream(front, "/new", ASKS);
+    await after.take(4);
   });
 
   test("law 23: every gauge is zero again when all have gone", async () => {
@@ -95,7 +120,7 @@ describe("isolation", () => {
     let count = 0;
     const timer = setInterval(() => {
       count += 1;
-      write(event(`${who}`, `${who}-${count}`));
+      write(event(who, `${who}-${count}`));
     }, 5);
     return () => clearInterval(timer);
   }
@@ -143,9 +168,9 @@ describe("isolation", () => {
   test("S06, law 22: over HTTP/2 nobody gets another's events, and no origin another's id", async () => {
     const seen: [string, string][] = [];
     const server = createHttp2();
-    server.on("stream", (stream, headers) => {
-      const who = String(headers["cookie"] ?? "");
-      seen.push([who, String(headers["last-event-id"] ?? "")]);
+    server.on("stream", (stream: ServerHttp2Stream, headers) => {
+      const { cookie: who = "", "last-event-id": id = "" } = headers;
+      seen.push([who, String(id)]);
       stream.on("error", () => {});
       stream.respond({ ":status": 200, "content-type": "text/event-stream" });
       const stop = nonces(who, (text) => !stream.closed && stream.write(text));

@@ -159,4 +159,19 @@ describe("a GET that did not ask for an event stream, and is given one", () => {
     expect(again.events.map(({ data }) => data)).toEqual(["e3", "e4", "e5"]);
     expect(origin.requests).toHaveLength(1);
   });
+
+  test("law 13: from then on those who ask in the same way share one", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS);
+      response.write(event("e1", 1));
+    });
+    const front = await startFront(origin);
+    const first = await openStream(front, "/s", { accept: "*/*" });
+    await first.take(1);
+    const others = await Promise.all(
+      Array.from({ length: 20 }, () => openStream(front, "/s", { accept: "*/*" })),
+    );
+    for (const stream of others) await stream.take(1);
+    expect(origin.requests).toHaveLength(2);
+  });
 });

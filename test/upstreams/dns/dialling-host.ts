@@ -26,7 +26,7 @@ serve({
         dialed.socket.destroy();
         return remoteAddress;
       },
-      (error: { code?: string }) => error.code ?? String(error),
+      (error: NodeJS.ErrnoException) => error.code ?? error.message,
     );
     return { result, ms: Math.round(runtime.now() - startedAt) };
   },

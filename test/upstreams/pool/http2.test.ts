@@ -215,6 +215,19 @@ describe("a body", () => {
     expect((await textOf(body)).length).toBe(20_000);
   });
 
+  test.each([
+    ["HEAD", "200"],
+    ["GET", "304"],
+  ])("of %s answered %s with a Content-Length is empty, and whole", async (method, status) => {
+    const origin = await h2Origin((stream) => {
+      stream.respond({ ":status": Number(status), "content-length": "10" }, { endStream: true });
+    });
+    const session = await dialHttp2(origin.port);
+    const response = await session.request(get(origin.port, "/", { method }));
+    expect(response.headers).toContainEqual(["content-length", "10"]);
+    expect(await textOf(response.body)).toBe("");
+  });
+
   test("shorter than announced ends with upstream_protocol, reset without an error or not", async () => {
     // HPACK: :status 200, and content-length (28 of the static table) 10, not indexed.
     const head = Buffer.concat([h2.OK_HEAD, Buffer.from([0x0f, 28 - 15, 2]), Buffer.from("10")]);

@@ -2,12 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import type {
-  Http2Server,
-  IncomingHttpHeaders,
-  ServerHttp2Session,
-  ServerHttp2Stream,
-} from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { createServer as createHttp2Server } from "node:http2";
 import { createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
@@ -53,7 +48,7 @@ export function makeIdentity(openssl: string, days = 2): { cert: string; key: st
 }
 
 /** Listens on loopback; the end of the test closes it, with all its connections. */
-export async function listen(server: Server | Http2Server, host = "127.0.0.1"): Promise<number> {
+export async function listen(server: Server, host = "127.0.0.1"): Promise<number> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);

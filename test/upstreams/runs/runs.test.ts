@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SluiceError } from "../../../src/core/errors.ts";
+import type { EventInput } from "../../../src/core/event.ts";
 import { feedTenant } from "../../../src/core/feed-tenant.ts";
 import { fromIterable } from "../../../src/upstreams/runs/producers.ts";
 import { RunRegistry, runsOf } from "../../../src/upstreams/runs/registry.ts";
@@ -42,6 +43,8 @@ class Stage {
     return this.bench.join(run.topic, { tenant: feedTenant(run.tenant), start });
   }
 }
+
+const same = (event: EventInput): EventInput => event;
 
 const errorOf = (client: Client): unknown =>
   client.events.filter(({ event }) => event === "error").map(({ data }) => JSON.parse(data));
@@ -285,17 +288,21 @@ describe("an iterable", () => {
     const stage = new Stage();
     let isReturned = false;
     let aborts = 0;
-    const produce = fromIterable(async function* (signal) {
-      signal.addEventListener("abort", () => (aborts += 1));
-      try {
-        for (let index = 1; ; index += 1) {
-          yield { data: `${index}` };
-          await new Promise<void>((resolve) => void stage.bench.runtime.after(10, resolve));
+    const produce = fromIterable(
+      async function* (signal) {
+        signal.addEventListener("abort", () => (aborts += 1));
+        try {
+          for (let index = 1; ; index += 1) {
+            yield { data: `${index}` };
+            await new Promise<void>((resolve) => void stage.bench.runtime.after(10, resolve));
+          }
+        } finally {
+          isReturned = true;
         }
-      } finally {
-        isReturned = true;
-      }
-    }, 1_000);
+      },
+      same,
+      1_000,
+    );
     const run = await stage.start({ produce });
     const reader = await stage.read(run);
     await stage.bench.runtime.run(55);
@@ -308,17 +315,25 @@ describe("an iterable", () => {
   test("that never yields is stopped all the same; an event that cannot be framed is the run's error", async () => {
     const stage = new Stage();
     const stuck = await stage.start({
-      produce: fromIterable(async function* () {
-        await new Promise(() => {});
-        yield { data: "never" };
-      }, 1_000),
+      produce: fromIterable(
+        async function* () {
+          await new Promise(() => {});
+          yield { data: "never" };
+        },
+        same,
+        1_000,
+      ),
     });
     await stage.bench.runtime.resolve(stuck.stop());
     expect(stuck.state).toBe("stopped");
     const large = await stage.start({
-      produce: fromIterable(async function* () {
-        yield { data: "x".repeat(2_000) };
-      }, 1_000),
+      produce: fromIterable(
+        async function* () {
+          yield { data: "x".repeat(2_000) };
+        },
+        same,
+        1_000,
+      ),
     });
     const reader = await stage.read(large);
     await stage.bench.runtime.runTurns();
