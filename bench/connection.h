@@ -22,7 +22,7 @@ struct connection {
 static struct {
   int port, epoll, source, slow_max, is_discarding;
   enum on_close on_close;
-  const char *path, *header;
+  const char *path, *method, *header;
 } options;
 
 static struct {
@@ -82,8 +82,9 @@ static void connection_request(struct connection *c) {
   snprintf(target, sizeof target, options.path, c->index, c->index, c->index);
   if (c->reader.id[0]) snprintf(id, sizeof id, "Last-Event-ID: %s\r\n", c->reader.id);
   int n = snprintf(request, sizeof request,
-                   "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n%s%s%s\r\n",
-                   target, options.port, id, options.header, options.header[0] ? "\r\n" : "");
+                   "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n%s%s%s%s\r\n",
+                   options.method, target, options.port, strcmp(options.method, "POST") ? "" : "Content-Length: 0\r\n",
+                   id, options.header, options.header[0] ? "\r\n" : "");
   if (send(c->fd, request, (size_t)n, MSG_NOSIGNAL) != n) {
     counts.resets++;
     connection_end(c);

@@ -6,7 +6,7 @@
 //   cut          close every connection at once
 //   return <ms>  open all again, spread evenly over so long, each with its Last-Event-ID
 //   quit         (or end of input) one JSON line, then exit
-// Options: --port --connections --path (%d is the connection's number) --header (one more line of each
+// Options: --port --connections --method --path (%d is the connection's number) --header (one more line of each
 // request) --slow K (small receive buffer for the first K) --source H (source addresses from
 // 127.0.0.H on) --connecting-max --on-close ignore|close|ack (what `event: close` is answered with)
 // --discard 1 (streams are dropped unread behind their head) --timeout seconds
@@ -150,6 +150,7 @@ int main(int argc, char **argv) {
   options.on_close = on_close_of(option(argc, argv, "on-close", "ignore"));
   options.header = option(argc, argv, "header", "");
   options.path = option(argc, argv, "path", "/v1/topics/t");
+  options.method = option(argc, argv, "method", "GET");
   int connecting_max = (int)option_long(argc, argv, "connecting-max", 256);
   int64_t ends_at = now_micros() + 1000000 * option_long(argc, argv, "timeout", 600);
   connections = calloc((size_t)connections_max, sizeof *connections);

@@ -15,10 +15,13 @@ import { neverRead } from "./scenarios/never-read.ts";
 import { neverReading300 } from "./scenarios/never-reading-300.ts";
 import { noisyTenant } from "./scenarios/noisy-tenant.ts";
 import { ownTopics } from "./scenarios/own-topics.ts";
+import { poolAcquire } from "./scenarios/pool-acquire.ts";
 import { publishMax } from "./scenarios/publish-max.ts";
 import { reconnect10000 } from "./scenarios/reconnect-10000.ts";
 import { recycle10000 } from "./scenarios/recycle-10000.ts";
+import { runResume, runs1000, runs1000Http1 } from "./scenarios/runs-1000.ts";
 import { selfTest } from "./scenarios/self-test.ts";
+import { upstreamShared } from "./scenarios/upstream-shared.ts";
 import { killAll } from "./support/program.ts";
 import { describe, medians, record, table, type Figures, type Result } from "./support/record.ts";
 import type { Scenario, Settings } from "./support/scenario.ts";
@@ -32,6 +35,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "own-topics": ownTopics,
   "idle-15000": idle15000,
   "never-read": neverRead,
+  "pool-acquire": poolAcquire,
   "publish-max": publishMax,
   "heartbeats-15000": heartbeats15000,
   "reconnect-10000": reconnect10000,
@@ -41,6 +45,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "drain-5000": drain5000,
   "drain-5000-close": drain5000Close,
   "recycle-10000": recycle10000,
+  "upstream-shared": upstreamShared,
+  "runs-1000": runs1000,
+  "runs-1000-http1": runs1000Http1,
+  "run-resume": runResume,
   "self-test": selfTest,
 };
 

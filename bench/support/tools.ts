@@ -103,6 +103,8 @@ export interface LoadOptions {
   readonly port: number;
   readonly connections: number;
   readonly path: string;
+  /** @defaultValue "GET" */
+  readonly method?: "GET" | "POST";
   readonly slow?: number;
   readonly timeout?: number;
   /** One more line of each request, such as `X-Tenant: a`. */

@@ -13,7 +13,7 @@ import { holdRequests } from "./held.ts";
 import { parseQuery } from "./query.ts";
 
 /** Who knows the id may read the run, and stop it. */
-export const RUN_HEADER = "Sluice-Run";
+const RUN_HEADER = "Sluice-Run";
 
 /** What the answer that starts or joins a run says of it. */
 export function runHeaders({ id }: Run): Record<string, string> {
@@ -48,7 +48,8 @@ export async function readRun(exchange: Exchange): Promise<void> {
     await attachToRun(exchange, run, {
       start: placeOf(exchange) ?? query.one("last_event_id") ?? "earliest",
       headers: headOf(run),
-      isResumable: true,
+      // A drain waits for a run that is open, and only here is it told how that ends.
+      isResumable: run.state !== "open",
     });
   } finally {
     release(!carriesStream(request.socket));
@@ -67,7 +68,7 @@ export interface RunSeat {
   readonly start: Start;
   /** Of the origin's head. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Its client comes back by itself with its place. */
+  /** It can be sent away, and come back with its place. */
   readonly isResumable: boolean;
 }
 

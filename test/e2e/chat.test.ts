@@ -25,7 +25,7 @@ describeWith(programs, "useChat through nginx, Sluice and a model server", (path
   }, 90_000);
   afterAll(async () => browser?.close());
 
-  test("R03 R25 a reload in mid-answer goes on: the text is byte for byte that of the one upstream call", async () => {
+  test("R03 a reload in mid-answer goes on: the text is byte for byte that of the one upstream call", async () => {
     const { model, open, front } = await world();
     const page = await open();
     await page.click("#send");
@@ -61,7 +61,7 @@ describeWith(programs, "useChat through nginx, Sluice and a model server", (path
     expect([model.calls, model.aborts]).toEqual([1, 0]);
   });
 
-  test("R14 stop ends the upstream call at once, for every reader, and nothing is asked again", async () => {
+  test("stop ends the upstream call at once, for every reader, and nothing is asked again", async () => {
     const { model, open, front } = await world();
     const [first, second] = [await open(), await open()];
     await first.click("#send");

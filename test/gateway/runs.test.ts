@@ -1,6 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { createHub } from "../../src/gateway/hub.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { feedTenant } from "../../src/core/feed-tenant.ts";
+import { selectTopics } from "../../src/core/selection.ts";
+import { createHub, DEFAULT_TENANT } from "../../src/gateway/hub.ts";
 import type { LocalHub, LocalRunOptions } from "../../src/gateway/hub.ts";
 import { startServer } from "../../src/gateway/server.ts";
 import { openStream, send } from "./support.ts";
@@ -149,6 +151,17 @@ describe("/v1/runs/{id}", () => {
     }
   });
 
+  test("a producer that awaits nothing leaves the gateway its turns, and is stopped", async () => {
+    const { hub, url } = await startHub();
+    const run = hub.run("flood", async function* () {
+      for (;;) yield "x".repeat(1_000);
+    });
+    const reader = await openStream({ url }, "/v1/runs/flood");
+    await reader.take(100);
+    expect((await send({ url }, "/v1/runs/flood", { method: "DELETE" })).status).toBe(204);
+    expect(await run.ended).toBe("stopped");
+  });
+
   test("a drain waits for it until the hard deadline, then it says so, once, and is stored", async () => {
     const { hub, server, url } = await startHub();
     const { run, say } = spoken(hub, "r");
@@ -157,24 +170,34 @@ describe("/v1/runs/{id}", () => {
     await reader.take(1);
     const silent = spoken(hub, "no-reader");
     const drained = server.drain({ deadlineMs: 1_500, ackWaitMs: 100 });
-    const report = await drained;
-    expect(report.isForced).toBe(true);
     expect([await run.ended, await silent.run.ended]).toEqual(["error", "error"]);
+    // What was stored, then what the reader saw before its connection ended.
+    const topic = { tenant: feedTenant(DEFAULT_TENANT), selection: selectTopics(["runs/r"]) };
+    const read = { from: "earliest" as const, upTo: Number.MAX_SAFE_INTEGER, bytesMax: 10_000 };
+    const { publications } = await hub.core.broker.read({ ...topic, ...read });
+    expect(publications.map(({ kind }) => kind)).toEqual(["event", "event", "end"]);
+    expect((await drained).isForced).toBe(true);
+    await reader.ended;
+    const told = reader.events.map(({ event, data }) => [event, data]);
+    expect(told.filter(([event]) => event === "error")).toEqual([
+      ["error", JSON.stringify({ error: { code: "shutting_down", message: "shutdown" } })],
+    ]);
+    expect(told.filter(([event]) => event === "end")).toHaveLength(1);
   });
 
   test("a drain is over when the last run is, and its reader was not cut", async () => {
     const { hub, server, url } = await startHub();
     const { say, end } = spoken(hub, "r");
     say("a");
-    const response = await fetch(`${url}/v1/runs/r`);
-    await vi.waitFor(() => expect(hub.core.connectionsNow).toBe(1));
+    const reader = await openStream({ url }, "/v1/runs/r");
+    await reader.take(1);
     const drained = server.drain({ deadlineMs: 20_000, ackWaitMs: 100 });
     await pause(300);
     say("b");
     end();
-    const report = await drained;
-    expect(report).toMatchObject({ isForced: false });
-    await response.body?.cancel();
+    expect(await drained).toMatchObject({ isForced: false });
+    expect(await reader.ended).toBe(true);
+    expect(reader.events.map(({ event }) => event)).toEqual(["message", "message", "end"]);
   });
 });
 

@@ -163,8 +163,8 @@ export interface RawClient {
 }
 
 /** A TCP connection that sends and shows bytes as they are. */
-export function rawClient(port: number): RawClient {
-  const socket = connect({ host: "127.0.0.1", port });
+export function rawClient(port: number, from = "127.0.0.1"): RawClient {
+  const socket = connect({ host: "127.0.0.1", port, localAddress: from });
   onTestFinished(() => void socket.destroy());
   let text = "";
   let notify = (): void => {};

@@ -13,14 +13,6 @@ export async function adoptFeed(passage: Passage, response: UpstreamResponse): P
   const sharing = sharingOf(route, path, headers);
   // The next one is known for what it is, and shares.
   proxy.shelves.noteStream(exchange.tenant, sharing.key);
-  // It was asked for with these headers, so it is asked for with them again.
-  const own = { ...sharing, headers: headers.filter(([name]) => !CHOSEN_BY_SOURCE.has(name)) };
-  const feed = newFeed(passage, own, { isShared: false, response });
+  const feed = newFeed(passage, sharing, { isShared: false, isOwn: true, response });
   await serveFeed(passage, sharing, { feed, start: undefined });
 }
-
-const CHOSEN_BY_SOURCE: ReadonlySet<string> = new Set([
-  "accept",
-  "accept-encoding",
-  "last-event-id",
-]);

@@ -44,6 +44,8 @@ export interface FeedOptions {
   readonly tenant: string;
   /** Several readers share it: what the origin says to one of them is not for the others. */
   readonly isShared: boolean;
+  /** Only who is this one may come back to it. Undefined: whoever asks with the same key. */
+  readonly owner?: string | undefined;
   /** Reconnect delay that readers are told, in milliseconds, before jitter. */
   readonly retryMs: number;
   /** Starts the upstream request, which continues behind the origin's own `lastEventId` if there is one. */
@@ -67,6 +69,7 @@ export class Feed {
   #source: Source | undefined;
   /** Readers, and those who wait to become one. */
   #holders = 0;
+  #wasRead = false;
   #timer: Timer | undefined;
   #window: FeedWindow;
   #appending = 0;
@@ -107,6 +110,15 @@ export class Feed {
     return this.#options.isShared;
   }
 
+  get owner(): string | undefined {
+    return this.#options.owner;
+  }
+
+  /** What the origin says to the one who has asked is for nobody who comes later (S06). */
+  get isForFirst(): boolean {
+    return !this.#options.isShared && !this.#wasRead;
+  }
+
   /** It can be read from now on: it is open, or will be. */
   get isRunning(): boolean {
     return this.#state === "opening" || this.#state === "live";
@@ -134,6 +146,7 @@ export class Feed {
 
   /** From now on `subscriber` counts as a reader, until the returned function is called. */
   read(subscriber: Subscriber): () => void {
+    this.#wasRead = true;
     this.#readers.add(subscriber);
     return () => {
       this.#readers.delete(subscriber);

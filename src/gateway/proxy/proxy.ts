@@ -2,6 +2,7 @@ import { SluiceError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
 import type { Runtime } from "../../internal/clock.ts";
 import { carriesStream, whenSocketAssigned } from "../../transports/sse-http1.ts";
+import type { HeaderList } from "../../upstreams/message.ts";
 import type { PoolOptionsInput } from "../../upstreams/pool/pool-options.ts";
 import { UpstreamPool } from "../../upstreams/pool/pool.ts";
 import { hasBody } from "../body.ts";
@@ -16,7 +17,7 @@ import type { Passage, ProxyServices } from "./passage.ts";
 import { readFeed } from "./read-feed.ts";
 import type { ProxyRoute } from "./route.ts";
 import { sharingOf } from "./sharing.ts";
-import { Shelves } from "./shelf.ts";
+import { Shelves, whenceOf } from "./shelf.ts";
 
 /** What stands behind a gateway. */
 export interface UpstreamsOptions {
@@ -71,11 +72,13 @@ export class Proxy {
         route,
         proxy: this.#services,
         path: request.url ?? "/",
-        headers: forwardedHeaders(request, {
-          pseudonym: this.#pseudonym,
-          headersAllow: route.headersAllow,
-          isTrusted: (address) => services.door.isTrusted(address),
-        }),
+        headers: withoutOwnPlace(
+          forwardedHeaders(request, {
+            pseudonym: this.#pseudonym,
+            headersAllow: route.headersAllow,
+            isTrusted: (address) => services.door.isTrusted(address),
+          }),
+        ),
       };
       await (asksForStream(passage) ? readFeed(passage) : forward(passage));
     } finally {
@@ -98,5 +101,12 @@ function asksForStream({ exchange, route, path, headers, proxy }: Passage): bool
   const { accept = "*/*" } = request.headers;
   if (/(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept)) return true;
   if (accept.trim() !== "*/*") return false;
+  // Only an event stream of Sluice's can have told it its place.
+  if (whenceOf(String(request.headers["last-event-id"] ?? "")).kind === "own") return true;
   return proxy.shelves.isStream(tenant, sharingOf(route, path, headers).key);
+}
+
+/** A place that Sluice has given says nothing to the origin, or worse (law 22). */
+function withoutOwnPlace(headers: HeaderList): HeaderList {
+  return headers.filter(([name, id]) => name !== "last-event-id" || whenceOf(id).kind !== "own");
 }

@@ -1,6 +1,6 @@
 import { formatCursor } from "../../wire/cursor.ts";
 import { forward } from "./forward.ts";
-import { newFeed } from "./new-feed.ts";
+import { newFeed, ownerOf } from "./new-feed.ts";
 import { passThrough } from "./pass-through.ts";
 import type { Passage } from "./passage.ts";
 import { refusesForOrigin, survivesResponse } from "./refuse.ts";
@@ -55,14 +55,18 @@ async function choose(
   if (whence.kind === "foreign") {
     if (refusesForOrigin(passage)) return undefined;
     return {
-      feed: newFeed(passage, sharing, { isShared: false, lastEventId: whence.id }),
+      feed: newFeed(passage, sharing, {
+        isShared: false,
+        isOwn: !isShared,
+        lastEventId: whence.id,
+      }),
       start: undefined,
     };
   }
   let start: string | undefined;
   if (whence.kind === "own") {
     const { epoch, seq } = whence.cursor;
-    const found = await shelf?.find(whence.cursor);
+    const found = await shelf?.find(whence.cursor, ownerOf(passage));
     if (found !== undefined) return { feed: found, start: formatCursor(epoch, seq) };
     start = NOWHERE;
   }
@@ -70,5 +74,5 @@ async function choose(
   const current = proxy.shelves.find(exchange.tenant, sharing.key)?.current;
   if (current?.isRunning === true) return { feed: current, start };
   if (refusesForOrigin(passage)) return undefined;
-  return { feed: newFeed(passage, sharing, { isShared }), start };
+  return { feed: newFeed(passage, sharing, { isShared, isOwn: !isShared }), start };
 }

@@ -58,7 +58,7 @@ export async function serveFeed(
     start: start ?? formatCursor(feed.epoch, feed.begin),
     control: route.control,
     isResumable: true,
-    headers: streamHead(opened.headers, feed.isShared),
+    headers: streamHead(opened.headers, !feed.isForFirst),
     isExactOnly: start === undefined,
   };
   const attached = await attachReader(exchange, seat, () => {

@@ -54,8 +54,10 @@ export class Shelf {
    * Whose place it is. Places of different feeds never look alike, but for those of bookmarks, which name
    * no event: one of them is only believed if it can be of one feed alone.
    */
-  async find({ epoch, seq }: Cursor): Promise<Feed | undefined> {
-    const feeds = [...this.feeds].filter((feed) => feed.epoch === epoch);
+  async find({ epoch, seq }: Cursor, owner: string): Promise<Feed | undefined> {
+    const feeds = [...this.feeds].filter(
+      (feed) => feed.epoch === epoch && (feed.owner === undefined || feed.owner === owner),
+    );
     const trimmed: Feed[] = [];
     for (const feed of feeds) {
       const where = await feed.locate(seq);

@@ -152,7 +152,6 @@ export class OriginPool {
         if (retries >= retriesMax(request, error) || this.#connections.isClosed) throw error;
       }
       this.#services.metrics.plain.sluice_upstream_retries_total += 1;
-      console.error("RETRY", retries);
       // What else is idle has been so for longer: it is likely to be closed as well.
       this.#connections.dropIdle("closed");
     }

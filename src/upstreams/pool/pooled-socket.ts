@@ -71,16 +71,44 @@ export class PooledSocket {
 
   /** Carries a request. The lease is released when the socket is needed no more. */
   carry(lease: Lease, headersMsMax: number): Promise<UpstreamResponse> {
-    this.life.move("leased");
+    this.take();
     const exchange = new Http1Exchange(this.#socket, lease, {
       runtime: this.#services.runtime,
       headersMsMax,
       isReused: this.#isReused,
-      onOver: (isReusable, idleMsMax) => this.#onOver(lease, isReusable, idleMsMax),
+      onOver: (isReusable, idleMsMax) => this.giveBack(lease, isReusable, idleMsMax),
     });
     this.#exchange = exchange;
     this.#isReused = true;
     return exchange.response;
+  }
+
+  /** It is idle no more. */
+  take(): void {
+    this.life.move("leased");
+  }
+
+  /**
+   * Releases the lease. `isReusable`: request and response are whole; whatever else speaks against
+   * another request is looked for here. What is not idle afterwards is destroyed.
+   */
+  giveBack(lease: Lease, isReusable: boolean, idleMsMax: number): void {
+    this.#exchange = undefined;
+    lease.release();
+    if (this.#reason !== undefined) return;
+    const { runtime, options } = this.#services;
+    const now = runtime.now();
+    this.#idleUntil = now + Math.min(options.idleMs, idleMsMax);
+    if (!isReusable) return this.evict(this.#socket.destroyed ? "unfinished" : "not_kept");
+    if (this.life.state === "draining") return this.evict("age");
+    // A handler that stays would hear the next request (law 22).
+    if (!this.#isClean()) return this.evict("unclean");
+    const why = this.#whyNot(now);
+    if (why !== undefined) return this.evict(why);
+    // A response that was read slowly leaves it paused, and its end would not be seen.
+    this.#socket.resume();
+    this.life.move("idle");
+    this.#owner.onIdle(this);
   }
 
   /** Looks at its age and, if it is idle, at its life. */
@@ -110,25 +138,6 @@ export class PooledSocket {
     if (socket.readableLength > 0) return "unasked";
     if (now >= this.#idleUntil) return "idle";
     return now >= this.#endsAt ? "age" : undefined;
-  }
-
-  #onOver(lease: Lease, isReusable: boolean, idleMsMax: number): void {
-    this.#exchange = undefined;
-    lease.release();
-    if (this.#reason !== undefined) return;
-    const { runtime, options } = this.#services;
-    const now = runtime.now();
-    this.#idleUntil = now + Math.min(options.idleMs, idleMsMax);
-    if (!isReusable) return this.evict(this.#socket.destroyed ? "unfinished" : "not_kept");
-    if (this.life.state === "draining") return this.evict("age");
-    // A handler that stays would hear the next request (law 22).
-    if (!this.#isClean()) return this.evict("unclean");
-    const why = this.#whyNot(now);
-    if (why !== undefined) return this.evict(why);
-    // A response that was read slowly leaves it paused, and its end would not be seen.
-    this.#socket.resume();
-    this.life.move("idle");
-    this.#owner.onIdle(this);
   }
 
   #isClean(): boolean {

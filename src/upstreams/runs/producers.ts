@@ -11,14 +11,17 @@ import type { Produce } from "./run.ts";
 export function fromSource(open: (sink: SourceSink) => Source): Produce {
   return async (sink, signal) => {
     let firstId: string | undefined;
+    let lastId: string | undefined;
     let isBack = false;
     const source = open({
       event({ fields, id }) {
-        if (isBack && id !== undefined && id === firstId) {
+        // The last one is also told of what has none of its own.
+        if (isBack && id !== undefined && id === firstId && id !== lastId) {
           throw new SluiceError("upstream_lost", "the upstream began its stream anew");
         }
         isBack = false;
         firstId ??= id;
+        lastId = id;
         return sink.append(fields);
       },
       reconnected: () => void (isBack = true),

@@ -160,6 +160,31 @@ describe("a GET that did not ask for an event stream, and is given one", () => {
     expect(origin.requests).toHaveLength(1);
   });
 
+  test("S06: it is nobody else's, and what the origin said to its reader is said to nobody else", async () => {
+    const origin = await startOrigin((request, response) => {
+      response.writeHead(200, { ...SSE_HEADERS, "set-cookie": "session=1" });
+      response.write(event(`for ${request.headers["x-forwarded-for"]}`, 1));
+    });
+    const front = await startFront(origin);
+    const first = await openStream(front, "/s", { accept: "*/*" });
+    await first.take(1);
+    expect(first.headers["set-cookie"]).toEqual(["session=1"]);
+    const place = first.events[0]?.lastEventId ?? "";
+    const own = await openStream(front, "/s", { accept: "*/*", "last-event-id": place });
+    expect(own.headers).not.toHaveProperty("set-cookie");
+    const other = rawClient(front.port, "127.0.0.3");
+    other.send(
+      `GET /s HTTP/1.1\r\nHost: 127.0.0.1:${front.port}\r\nAccept: */*\r\nLast-Event-ID: ${place}\r\n\r\n`,
+    );
+    const text = await other.until("data: ");
+    expect(text).toContain(": gap ");
+    expect(text).not.toContain("for 127.0.0.1");
+    expect(text).not.toContain("Set-Cookie");
+    for (const { headers } of origin.requests) {
+      expect(headers).not.toHaveProperty("last-event-id");
+    }
+  });
+
   test("law 13: from then on those who ask in the same way share one", async () => {
     const origin = await startOrigin((_request, response) => {
       response.writeHead(200, SSE_HEADERS);

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { LANES } from "../../../src/core/settings.ts";
 import type { Lane } from "../../../src/core/settings.ts";
@@ -15,7 +15,9 @@ interface World {
   readonly runtime: VirtualRuntime;
   readonly queue: AcquireQueue<Named>;
   readonly late: number[];
-  wait(tenant: string, lane?: Lane): Named;
+  /** All that have ever come, by name. */
+  readonly waiters: Map<number, Named>;
+  readonly wait: (tenant: string, lane?: Lane) => Named;
 }
 
 function world(queueMax = 100): World {
@@ -26,14 +28,16 @@ function world(queueMax = 100): World {
     acquireMsMax: 5_000,
     onLate: ({ name }) => late.push(name),
   });
+  const waiters = new Map<number, Named>();
   let names = 0;
   const wait = (tenant: string, lane: Lane = "normal"): Named => {
     names += 1;
     const waiter = { name: names, tenant, lane, since: runtime.now() };
+    waiters.set(names, waiter);
     const evicted = queue.push(waiter);
     return evicted ?? waiter;
   };
-  return { runtime, queue, late, wait };
+  return { runtime, queue, late, waiters, wait };
 }
 
 const nothing = (): number => 0;
@@ -117,7 +121,7 @@ test("Whatever happens, the queue is bounded, loses nobody and serves nobody twi
   );
   fc.assert(
     fc.property(fc.array(act, { maxLength: 80 }), (acts) => {
-      const { queue, wait } = world(6);
+      const { queue, waiters, wait } = world(6);
       const model = new Map<number, Named>();
       let coming = 0;
       for (const one of acts) {
@@ -141,6 +145,12 @@ test("Whatever happens, the queue is bounded, loses nobody and serves nobody twi
           const [first] = [...model.keys()].toSorted((left, right) => left - right);
           expect(oldest?.name).toBe(first);
           if (first !== undefined) model.delete(first);
+        } else {
+          const names = [...waiters.keys()];
+          const name = names[one.which % names.length] ?? 0;
+          const waiter = waiters.get(name);
+          if (waiter === undefined) continue;
+          expect(queue.remove(waiter)).toBe(model.delete(name));
         }
         expect(queue.size).toBe(model.size);
         expect(queue.demand(endless)).toBe(model.size);

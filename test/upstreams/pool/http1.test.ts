@@ -53,11 +53,15 @@ test("S15: hop-by-hop headers go neither way; others keep order and number", asy
     expect(names).not.toContain(name);
   }
   const sent = JSON.parse(await textOf(response.body)) as string[];
-  expect(sent).toEqual([
-    ...["host", `127.0.0.1:${origin.port}`],
-    ...["x-first", "1", "cookie", "one", "cookie", "two"],
-    ...["Connection", "keep-alive"],
-  ]);
+  expect(sent).toEqual(
+    [
+      ["host", `127.0.0.1:${origin.port}`],
+      ["x-first", "1"],
+      ["cookie", "one"],
+      ["cookie", "two"],
+      ["Connection", "keep-alive"],
+    ].flat(),
+  );
 });
 
 test("Bodies are sent as they are: bytes, streams of known and of unknown length, none", async () => {

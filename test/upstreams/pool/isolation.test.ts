@@ -21,7 +21,8 @@ class Listener {
     const isFirst = path.startsWith("/first/");
     const said = [headers["last-event-id"], headers.authorization, headers.cookie];
     const wanted = [isFirst ? undefined : nonce, `Bearer ${nonce}`, `nonce=${nonce}`];
-    if (JSON.stringify(said) !== JSON.stringify(wanted)) this.foreign.push(`${path}: ${said}`);
+    if (JSON.stringify(said) !== JSON.stringify(wanted))
+      this.foreign.push(`${path}: ${said.join(", ")}`);
     return nonce;
   }
 }

@@ -125,13 +125,9 @@ test("An origin that dies ends its streams with upstream_protocol, and who comes
 describeWith({ openssl: needs("openssl") }, "ALPN", ({ openssl }) => {
   test("Before it is known what an origin speaks one connection is made, whoever comes", async () => {
     const identity = makeIdentity(openssl);
-    const respond = (
-      request: { url?: string | undefined },
-      response: { end(text?: string): unknown },
-    ): void => void response.end(request.url);
     for (const [http, server] of [
-      ["2", createSecureServer(identity, respond)],
-      ["1.1", createHttpsServer(identity, respond)],
+      ["2", createSecureServer(identity, (request, response) => response.end(request.url))],
+      ["1.1", createHttpsServer(identity, (request, response) => response.end(request.url))],
     ] as const) {
       const port = await listen(server);
       const { pool, status } = openPool({ ca: identity.cert, socketsMax: 8 });

@@ -16,7 +16,7 @@ export interface PoolWorld {
   readonly pool: UpstreamPool;
   readonly metrics: Metrics;
   /** Of the one origin that there is. */
-  status(): OriginStatus;
+  readonly status: () => OriginStatus;
 }
 
 /** The end of the test closes it. */

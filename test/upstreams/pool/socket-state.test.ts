@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { Metrics } from "../../../src/core/metrics.ts";
 import { AssertionError } from "../../../src/internal/assert.ts";

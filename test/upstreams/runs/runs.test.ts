@@ -6,14 +6,15 @@ import { fromIterable } from "../../../src/upstreams/runs/producers.ts";
 import { RunRegistry, runsOf } from "../../../src/upstreams/runs/registry.ts";
 import type { StartRun } from "../../../src/upstreams/runs/registry.ts";
 import type { Produce, Run, RunSink } from "../../../src/upstreams/runs/run.ts";
+import { UnsteadyBroker } from "../../../src/testing/index.ts";
 import { encodeFields } from "../../../src/wire/frame.ts";
 import { Bench, texts } from "../../core/bench.ts";
-import type { Client } from "../../core/bench.ts";
+import type { BenchOptions, Client } from "../../core/bench.ts";
 
 /** A run whose producer the test plays. */
 class Stage {
-  readonly bench = new Bench();
-  readonly registry = new RunRegistry(this.bench.hub, this.bench.runtime);
+  readonly bench: Bench;
+  readonly registry: RunRegistry;
   sink: RunSink | undefined;
   signal: AbortSignal | undefined;
   starts = 0;
@@ -28,6 +29,11 @@ class Stage {
       this.fail = reject;
     });
   };
+
+  constructor(options: BenchOptions = {}) {
+    this.bench = new Bench(options);
+    this.registry = new RunRegistry(this.bench.hub, this.bench.runtime);
+  }
 
   async start(start: Partial<StartRun> = {}): Promise<Run> {
     const { run } = this.registry.start({ tenant: "t", produce: this.produce, ...start });
@@ -165,6 +171,59 @@ describe("a run", () => {
     expect(detach.state).toBe("open");
   });
 
+  test("law 14 its end is stored by a broker that is away for a while, and once, whatever answers are lost", async () => {
+    let unsteady: UnsteadyBroker | undefined;
+    const wrap: NonNullable<BenchOptions["wrap"]> = (broker, runtime) =>
+      (unsteady = new UnsteadyBroker(() => broker, { runtime, delayMsMax: 5 }));
+    for (const trouble of [{ refusals: 1 }, { lostAnswers: 1 }]) {
+      const stage = new Stage({ wrap });
+      const { runtime } = stage.bench;
+      const run = await stage.start();
+      await runtime.resolve(run.ready);
+      await runtime.run(20);
+      stage.say("1");
+      await runtime.run(50);
+      const broker = unsteady as UnsteadyBroker;
+      const { options } = broker;
+      broker.options = { ...options, ...trouble };
+      stage.done();
+      await runtime.run(200);
+      broker.options = options;
+      expect(await runtime.resolve(run.ended)).toBe("done");
+      const reader = await stage.read(run);
+      await runtime.run(100);
+      expect(reader.events.map(({ event }) => event)).toEqual(["message", "end"]);
+      expect(stage.registry.get("t", run.id)).toBe(run);
+    }
+  });
+
+  test("that the log has no room for is refused before anything is produced, and leaves nothing", async () => {
+    const stage = new Stage({ memory: { topicsMax: 1 } });
+    await stage.start();
+    const idempotency = { scope: "/", key: "k", fingerprint: "f" };
+    const second = await stage.start({ idempotency });
+    await expect(second.ready).rejects.toMatchObject({ code: "topics_exhausted" });
+    await stage.bench.runtime.resolve(second.ended);
+    expect(stage.starts).toBe(1);
+    expect(stage.registry.find("t", idempotency)).toBeUndefined();
+    expect([stage.registry.runsNow, stage.registry.openNow]).toEqual([1, 1]);
+  });
+
+  test("that gives way keeps its events for those who read them now", async () => {
+    const stage = new Stage();
+    const run = await stage.start({ options: { ttlMs: 1_000 } });
+    stage.say("1", "2");
+    stage.done();
+    await stage.bench.runtime.resolve(run.ended);
+    const leave = run.addReader();
+    await stage.bench.runtime.run(60_000);
+    expect(stage.registry.get("t", run.id)).toBeUndefined();
+    expect((await stage.read(run)).events).toHaveLength(3);
+    leave();
+    await stage.bench.runtime.run(5_000);
+    expect((await stage.read(run)).events).toHaveLength(0);
+  });
+
   test("that takes too long is expired, and one that is over is forgotten after its time", async () => {
     const stage = new Stage();
     const { runtime, hub } = stage.bench;
@@ -242,6 +301,13 @@ describe("the registry", () => {
     expect(stage.registry.get("t", runs[0]?.id ?? "")).toBeUndefined();
     expect([stage.registry.runsNow, stage.registry.openNow]).toEqual([3, 3]);
     expect(next.state).toBe("open");
+    const timers = stage.bench.runtime.timersNow;
+    for (let count = 0; count < 100; count += 1) {
+      await stage.registry.get("v", next.id)?.stop();
+      await stage.start({ tenant: "w" }).then((run) => run.stop());
+    }
+    // Of those that gave way nothing waits for their time to be up.
+    expect(stage.bench.runtime.timersNow).toBeLessThanOrEqual(timers + 3);
   });
 
   test("is one for a hub, and tells all that are open of a shutdown", async () => {
@@ -338,5 +404,64 @@ describe("an iterable", () => {
     const reader = await stage.read(large);
     await stage.bench.runtime.runTurns();
     expect(errorOf(reader)).toMatchObject([{ error: { code: "event_too_large" } }]);
+  });
+
+  test("P25 that misbehaves ends its own run: no iterator, no promise, a return that throws", async () => {
+    const bad: unknown[] = [
+      undefined,
+      {},
+      {
+        [Symbol.asyncIterator]: () => ({
+          next: () => {
+            throw new Error("x");
+          },
+        }),
+      },
+      {
+        [Symbol.asyncIterator]: () => ({
+          next: () => Promise.reject(new Error("x")),
+          return: () => {
+            throw new Error("y");
+          },
+        }),
+      },
+      { [Symbol.asyncIterator]: () => ({ next: () => null }) },
+      {
+        [Symbol.asyncIterator]: () => ({
+          next: () => ({ done: false, value: 7 }),
+          return: () => Promise.reject(new Error("z")),
+        }),
+      },
+    ];
+    const stage = new Stage();
+    for (const iterable of bad) {
+      const run = await stage.start({
+        produce: fromIterable(() => iterable as AsyncIterable<EventInput>, same, 1_000),
+      });
+      const reader = await stage.read(run);
+      expect(await stage.bench.runtime.resolve(run.ended)).toBe("error");
+      await stage.bench.runtime.runTurns();
+      expect(errorOf(reader)).toMatchObject([
+        { error: { message: expect.not.stringMatching(/^[xyz]$/) } },
+      ]);
+    }
+  });
+
+  test("R03 is returned from at once, also while it is asked for the next event", async () => {
+    const stage = new Stage();
+    let returns = 0;
+    const iterator = {
+      next: () => new Promise<never>(() => {}),
+      return: async () => {
+        returns += 1;
+        return { done: true as const, value: undefined };
+      },
+    };
+    const run = await stage.start({
+      produce: fromIterable(() => ({ [Symbol.asyncIterator]: () => iterator }), same, 1_000),
+    });
+    await run.stop();
+    await stage.bench.runtime.runTurns();
+    expect(returns).toBe(1);
   });
 });
