@@ -35,7 +35,7 @@ export const LAWS: Rows = {
   "law 25": "No metric is labelled by topic, user, path or connection.",
 };
 
-/** S: security. P: process, system and time. F: client and network. A: access and abuse. Each is a fault or bad input. */
+/** S: security. P: process, system and time. F: client and network. U: upstream. A: access and abuse. Each is a fault or bad input. */
 export const FAULTS: Rows = {
   S01: "For every string, what is encoded is read back equal by independent parsers; CR, LF or NUL in `event`, `id` or a comment is refused, never stripped.",
   S02: "The same through a proxy that re-frames.",
@@ -126,6 +126,24 @@ export const FAULTS: Rows = {
   F31: "A WebSocket client that answers no ping.",
   F32: "Broken WebSocket frames.",
   F33: "A client changes transports with one cursor.",
+  U01: "An upstream that answers 429, 500, 502 or 503: backed off, `Retry-After` honoured, counted by code.",
+  U02: "An upstream that accepts and says nothing: a typed timeout, and the circuit opens.",
+  U03: "An upstream reset in the middle of an event: no partial event, a reconnect with its last id, our ids continuous.",
+  U04: "An upstream that ends without the last blank line: the unterminated event is dropped, and counted.",
+  U05: "Invalid UTF-8, byte order marks and characters split at every offset: as the standard says, whatever the chunks.",
+  U06: "Endless lines and events of an upstream are cut at the limit; memory is bounded, time is linear.",
+  U07: "Wrong content types, charsets and statuses of an upstream are typed errors; 204 is honoured.",
+  U08: "Redirects of an upstream are not followed.",
+  U09: "Content codings: identity is asked for, what is encoded all the same is refused.",
+  U10: "Broken framing of an upstream is one typed error, and is never passed on.",
+  U11: "An upstream that is faster than its readers is paused; memory is flat.",
+  U12: "Upstream ids that repeat, go backwards, change or are missing.",
+  U13: "`retry:` of an upstream is clamped.",
+  U14: "The pool is exhausted: a bounded queue with a deadline, and a noisy tenant leaves the other its share.",
+  U15: "A socket whose response was not read to its end is destroyed, never used again.",
+  U16: "An idle socket that is closed at the moment of reuse: an idempotent request goes again, once; no error is unhandled.",
+  U17: "TLS to an upstream fails closed: expired, wrong name, too old.",
+  U18: "An upstream that falls silent is given up and asked again; comments count as life.",
   A08: "Another tenant's connection, topic or cursor looks like one that does not exist.",
   A09: "A forged, foreign, early or repeated ACK is refused, and ends nothing.",
   A10: "Nothing of the admin listener is on the public one.",

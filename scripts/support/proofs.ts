@@ -14,9 +14,9 @@ export interface Proof {
 
 const CATALOGUE = { ...LAWS, ...FAULTS, ...REQUIREMENTS };
 
-/** The ids in a title: `law 5`, `laws 5 and 7`, `S01`, `P15`, `F22`, `R22`, `A09`. */
+/** The ids in a title: `law 5`, `laws 5 and 7`, `S01`, `P15`, `F22`, `R22`, `A09`, `U14`. */
 export function idsOf(title: string): string[] {
-  const ids = new Set(title.match(/\b[SPFRA][0-9]{2}\b/g));
+  const ids = new Set(title.match(/\b[SPFRAU][0-9]{2}\b/g));
   for (const [, numbers = ""] of title.matchAll(/\blaws? ([0-9]+(?:(?:, ?| and )[0-9]+\b)*)/gi)) {
     for (const number of numbers.match(/[0-9]+/g) ?? []) ids.add(`law ${number}`);
   }

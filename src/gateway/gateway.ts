@@ -229,7 +229,10 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
         { ...options.drain, ...its },
         { busyNow: () => runs.openNow, lastCall: () => runs.shutdown() },
       );
-      return draining.start();
+      const drained = draining.start();
+      // Nobody reads a stream any more; what else is under way goes on to its end.
+      void drained.then(() => proxy?.closeWhenIdle());
+      return drained;
     },
   };
 }

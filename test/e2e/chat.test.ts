@@ -117,7 +117,7 @@ async function until(page: Page, text: string): Promise<void> {
 
 /** The page with all that it imports, as one module: browsers know no package names. */
 async function bundle(): Promise<string> {
-  const input = fileURLToPath(new URL("chat-page.ts", import.meta.url));
+  const input = fileURLToPath(new URL("chat-page.mjs", import.meta.url));
   const build = await rolldown({
     input,
     platform: "browser",

@@ -132,7 +132,7 @@ interface Got {
 /** Sends, and reads until `isEnough` or the end; leaves after `leaveMs` whatever there is. */
 function ask(
   front: Front,
-  agent: Agent,
+  agent: Agent | false,
   its: { path: string; method?: string; headers: Headers; leaveMs: number | undefined },
   isEnough: (text: string) => boolean = () => false,
 ): Promise<Got> {
@@ -141,7 +141,10 @@ function ask(
     let response: IncomingMessage | undefined;
     let text = "";
     const sent = httpRequest(`${front.url}${path}`, { agent, method, headers });
+    // Destroyed once it is over it would take the socket from the next request.
+    const leave = leaveMs === undefined ? undefined : setTimeout(() => sent.destroy(), leaveMs);
     const done = (): void => {
+      clearTimeout(leave);
       const { statusCode = 0, headers: head = {} } = response ?? {};
       resolve({ status: statusCode, headers: head, text });
     };
@@ -156,7 +159,6 @@ function ask(
       });
     });
     sent.end(method === "POST" ? JSON.stringify(headers) : undefined);
-    if (leaveMs !== undefined) setTimeout(() => sent.destroy(), leaveMs);
   });
 }
 
@@ -169,6 +171,7 @@ interface Tally {
 /** Requests of every kind, of users of all tenants, many of which leave in the middle. */
 async function storm(front: Front): Promise<Tally> {
   const random = seededRandom(3);
+  // Streams have connections of their own, which end with them.
   const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
   onTestFinished(() => agent.destroy());
   const users: User[] = Array.from({ length: TENANTS * USERS }, (_, index) => {
@@ -207,21 +210,21 @@ async function storm(front: Front): Promise<Tally> {
       const headers = { ...user.headers, ...sse, ...(last && { "last-event-id": last }) };
       // Who comes back may have read all of it already.
       const ms = name === "resumed" ? (leaveMs ?? 200) : leaveMs;
-      got = await ask(front, agent, { path: "/stream", headers, leaveMs: ms }, isFull);
+      got = await ask(front, false, { path: "/stream", headers, leaveMs: ms }, isFull);
       if (isFull(got.text)) count(tally.whole, name);
       if (last === undefined) user.place = got.text.match(/^id: (.*)\n\n?data/m)?.[1] ?? user.place;
       user.place = [...got.text.matchAll(/^id: (\S+)$/gm)].at(-1)?.[1] ?? user.place;
     } else if (kind < 0.9 || user.run === undefined) {
       name = "run";
       const headers = { ...user.headers, "content-type": "application/json" };
-      got = await ask(front, agent, { path: "/run", method: "POST", headers, leaveMs });
+      got = await ask(front, false, { path: "/run", method: "POST", headers, leaveMs });
       const { "sluice-run": run } = got.headers;
       if (typeof run === "string") user.run = run;
       if (isFull(got.text)) count(tally.whole, name);
     } else {
       name = "run again";
       const path = `/v1/runs/${user.run}`;
-      got = await ask(front, agent, { path, headers: { ...user.headers, ...sse }, leaveMs });
+      got = await ask(front, false, { path, headers: { ...user.headers, ...sse }, leaveMs });
       if (isFull(got.text)) count(tally.whole, name);
       // Of another tenant it is as if it had never been.
       const other = { "x-tenant": `tenant-${(user.tenant + 1) % TENANTS}` };

@@ -35,6 +35,14 @@ export async function startModelServer(
   let wake = Promise.withResolvers<void>();
   const open = new Set<ServerResponse>();
 
+  const go = (): void => {
+    wake.resolve();
+    wake = Promise.withResolvers();
+  };
+  const until = async (isTrue: () => boolean): Promise<void> => {
+    while (!isTrue()) await wake.promise;
+  };
+
   const answer = async (
     request: IncomingMessage,
     response: ServerResponse,
@@ -46,12 +54,12 @@ export async function startModelServer(
     response.on("close", () => {
       open.delete(response);
       if (!response.writableFinished) aborts += 1;
-      wake.resolve();
+      go();
     });
     response.writeHead(200, { "content-type": "text/event-stream", ...dialect.head });
     for (const text of dialect.begin) response.write(text);
     for (let index = 0; index < TOKENS.length; index += 1) {
-      while (released <= index && !response.destroyed) await wake.promise;
+      await until(() => released > index || response.destroyed);
       if (response.destroyed) return;
       dialect.say(response, index);
     }
@@ -84,8 +92,7 @@ export async function startModelServer(
     },
     release(count) {
       released += count;
-      wake.resolve();
-      wake = Promise.withResolvers();
+      go();
     },
     cut() {
       for (const response of open) response.socket?.resetAndDestroy();

@@ -1,28 +1,16 @@
 import { Buffer } from "node:buffer";
-import type { Hub } from "../../core/hub.ts";
 import { SluiceError } from "../../core/errors.ts";
 import { selectTopics } from "../../core/selection.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
-import type { Runtime, Timer } from "../../internal/clock.ts";
-import type { HeaderList, UpstreamResponse } from "../../upstreams/message.ts";
+import type { Timer } from "../../internal/clock.ts";
+import type { UpstreamResponse } from "../../upstreams/message.ts";
 import type { Source, SourceEnd, SourceSink } from "../../upstreams/source/source.ts";
 import { formatCursor } from "../../wire/cursor.ts";
 import { randomId } from "../ids.ts";
-import type { Logger } from "../logger.ts";
+import { FEED_MOVES } from "./feed-options.ts";
+import type { FeedOpened, FeedOptions, FeedState } from "./feed-options.ts";
 import { EVENT_BYTES_MIN, FeedWindow } from "./feed-window.ts";
 import { patienceOf } from "./patience.ts";
-import type { ProxyRoute } from "./route.ts";
-
-/** `opening`: asks the origin. `live`: its stream is read. `asleep`: it is not, but can be continued. `ended`: it has said all. */
-export type FeedState = "opening" | "live" | "asleep" | "ended" | "gone";
-
-const MOVES: Record<FeedState, readonly FeedState[]> = {
-  opening: ["live", "asleep", "ended", "gone"],
-  live: ["asleep", "ended", "gone"],
-  asleep: ["opening", "gone"],
-  ended: ["gone"],
-  gone: [],
-};
 
 /** Whoever comes back later than this has to begin anew, in milliseconds. */
 const KEPT_MS = 300_000;
@@ -31,37 +19,10 @@ const APPENDING_BYTES_MAX = 256 * 1024;
 const FOREVER_MS = 3_650 * 86_400_000;
 const BEGIN = { fields: Buffer.from(": begin\n") };
 
-export type FeedOpened =
-  | { readonly kind: "stream"; readonly headers: HeaderList }
-  | { readonly kind: "response"; readonly response: UpstreamResponse };
-
-export interface FeedOptions {
-  readonly hub: Hub;
-  readonly runtime: Runtime;
-  readonly logger: Logger;
-  readonly route: ProxyRoute;
-  /** The hidden tenant in which its topic lives. */
-  readonly tenant: string;
-  /** Several readers share it: what the origin says to one of them is not for the others. */
-  readonly isShared: boolean;
-  /** Only who is this one may come back to it. Undefined: whoever asks with the same key. */
-  readonly owner?: string | undefined;
-  /** Reconnect delay that readers are told, in milliseconds, before jitter. */
-  readonly retryMs: number;
-  /** Starts the upstream request, which continues behind the origin's own `lastEventId` if there is one. */
-  connect(sink: SourceSink, lastEventId: string | undefined): Source;
-  /** The id behind which the very first request begins: a client's, and the origin's own. */
-  readonly lastEventId?: string | undefined;
-  /** Nothing is read of the origin any more; it is kept for those who come back. */
-  onKept(feed: Feed): void;
-  /** It is over, and not to be found any more. */
-  onGone(feed: Feed): void;
-}
-
 /** One upstream stream as a topic of its own, from which any number of readers are served. */
 export class Feed {
   readonly topic = `feed/${randomId()}`;
-  readonly #options: FeedOptions;
+  readonly #options: FeedOptions<Feed>;
   readonly #readers = new Set<Subscriber>();
   #state: FeedState = "opening";
   #opened: Promise<FeedOpened>;
@@ -84,7 +45,7 @@ export class Feed {
   last = 0;
   epoch = "";
 
-  constructor(options: FeedOptions) {
+  constructor(options: FeedOptions<Feed>) {
     this.#options = options;
     this.#lastUpstreamId = options.lastEventId;
     this.#window = new FeedWindow(options.runtime, options.route.windowBytes, 0);
@@ -405,7 +366,7 @@ export class Feed {
 
   #move(to: FeedState): void {
     if (this.#state === to) return;
-    if (!MOVES[this.#state].includes(to)) {
+    if (!FEED_MOVES[this.#state].includes(to)) {
       throw new SluiceError("internal_error", `no move from ${this.#state} to ${to}`);
     }
     const { plain } = this.#options.hub.metrics;

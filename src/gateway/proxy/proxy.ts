@@ -30,6 +30,9 @@ export interface UpstreamsOptions {
 export class Proxy {
   readonly pool: UpstreamPool;
   readonly #services: ProxyServices;
+  /** Requests that are not answered yet; streams are, once they run. */
+  #passagesNow = 0;
+  #isClosing = false;
   readonly #find: (path: string) => ProxyRoute | undefined;
   /** Nobody can know it, so a request that carries it was sent from here. */
   readonly #pseudonym = `sluice-${randomId().slice(0, 12)}`;
@@ -65,8 +68,10 @@ export class Proxy {
     }
     // If a stream will run, what is pipelined behind this request must not have been done.
     const release = holdRequests(request.socket);
+    // If the connection ends before, this is never resumed.
+    await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
+    this.#passagesNow += 1;
     try {
-      await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
       const passage: Passage = {
         exchange,
         route,
@@ -82,8 +87,16 @@ export class Proxy {
       };
       await (asksForStream(passage) ? readFeed(passage) : forward(passage));
     } finally {
+      this.#passagesNow -= 1;
+      if (this.#isClosing) this.closeWhenIdle();
       release(!carriesStream(request.socket));
     }
+  }
+
+  /** Closes as soon as no request is under way. */
+  closeWhenIdle(): void {
+    this.#isClosing = true;
+    if (this.#passagesNow === 0) this.close();
   }
 
   /** Ends every upstream stream and closes every socket. */

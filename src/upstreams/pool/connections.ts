@@ -58,10 +58,13 @@ export class Connections {
     return this.#closing.signal.aborted;
   }
 
-  /** Requests that can be under way at once, when all is connected. */
+  /**
+   * Requests that can be under way at once, when all is connected. As long as it is not known what the
+   * origin speaks the best is hoped for: who comes first must not be refused for what may not be.
+   */
   get capacity(): number {
     const { socketsMax, streamsPerSession } = this.#services.options;
-    return this.#http === "2" ? socketsMax * streamsPerSession : socketsMax;
+    return this.#http === "1.1" ? socketsMax : socketsMax * streamsPerSession;
   }
 
   get dialingNow(): number {

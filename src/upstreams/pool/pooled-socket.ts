@@ -43,6 +43,7 @@ export class PooledSocket {
   /** It has carried a request: the origin may close it for having been idle. */
   #isReused = false;
   #reason: SocketReason | undefined;
+  #isClosed = false;
 
   /** `life` goes from `connecting` to `idle`. */
   constructor(socket: Socket, life: SocketLife, owner: SocketOwner, services: PoolServices) {
@@ -130,6 +131,8 @@ export class PooledSocket {
     this.#socket.destroy();
     exchange?.destroy();
     this.#owner.onDead(this, reason);
+    // It was closed before it came here: there is no further 'close' to wait for.
+    if (this.#socket.closed) this.#onClose();
   }
 
   #whyNot(now: number): SocketReason | undefined {
@@ -163,6 +166,8 @@ export class PooledSocket {
   }
 
   #onClose(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     if (this.#exchange === undefined) this.evict("closed");
     else this.#exchange.onClose();
     this.#owner.onClosed(this);

@@ -93,7 +93,7 @@ class StreamReader {
 
   /** Must not throw: the scanner calls it. */
   #onEvent({ event, data, lastEventId }: ScannedEvent): void {
-    const { sink, metrics, onLife } = this.#options;
+    const { sink, metrics } = this.#options;
     if (this.#isOver) return;
     const isAtPlace = this.#isAtPlace && lastEventId !== "";
     if (isAtPlace) this.#isAtPlace = false;
@@ -108,7 +108,7 @@ class StreamReader {
       return;
     }
     metrics.plain.sluice_upstream_events_total += 1;
-    onLife();
+    this.#options.onLife();
     const fields = encodeFields(event === "message" ? undefined : event, data);
     try {
       const taken = sink.event({

@@ -1,7 +1,12 @@
+import { createServer } from "node:http";
 import { createServer as createHttp2 } from "node:http2";
 import type { ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { createGateway } from "../../../src/gateway/gateway.ts";
+import { createHub } from "../../../src/gateway/hub.ts";
+import { ROUTE_DEFAULTS } from "../../../src/gateway/proxy/route.ts";
+import { parseOrigin } from "../../../src/upstreams/origin.ts";
 import { eventually, openStream, send } from "../support.ts";
 import type { OpenStream } from "../support.ts";
 import {
@@ -182,4 +187,35 @@ describe("isolation", () => {
     const front = await startFront({ url }, { lingerMs: 5 }, {}, { ...pool, http2: "prior" });
     await churn(front, seen);
   }, 60_000);
+});
+
+describe("in a library", () => {
+  test("when the gateway has drained, the pool is closed behind the last request", async () => {
+    const origin = await startOrigin((request, response) => {
+      if (request.url === "/s") {
+        response.writeHead(200, SSE_HEADERS);
+        response.write(event("one", 1));
+      } else setTimeout(() => response.end("late"), 300);
+    });
+    const hub = createHub();
+    onTestFinished(() => hub.close());
+    const target = parseOrigin(origin.url, { isNamed: true });
+    const routes = [{ ...ROUTE_DEFAULTS, match: "/**", origin: target }];
+    const gateway = createGateway(hub, { upstreams: { routes } });
+    const server = createServer(gateway.handler);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const front = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+    const stream = await openStream(front, "/s", ASKS);
+    await stream.take(1);
+    const late = send(front, "/late");
+    await eventually(() => origin.requests.length === 2);
+    await gateway.drain({ ackWaitMs: 10 });
+    expect((await late).text).toBe("late");
+    await eventually(() => origin.open.size === 0);
+    expect((await send(front, "/s", { headers: ASKS })).status).toBe(503);
+  });
 });

@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { seededRandom } from "../../../src/testing/random.ts";
 import type { UpstreamPool } from "../../../src/upstreams/pool/pool.ts";
+import { SOCKET_STATES } from "../../../src/upstreams/pool/socket-state.ts";
 import { get, h2Origin } from "./origins.ts";
 import { http1Origin, openPool } from "./pool-world.ts";
 import type { PoolWorld } from "./pool-world.ts";
@@ -73,14 +74,20 @@ async function storm(pool: UpstreamPool, port: number): Promise<string[]> {
 const WORDS = 40;
 const wholeLength = (nonce: string): number => (nonce.length + 1) * WORDS;
 
-function expectQuiet({ metrics, status }: PoolWorld): void {
+async function expectQuiet({ pool, metrics, status }: PoolWorld): Promise<void> {
   expect(status()).toMatchObject({ streamsNow: 0, waiting: 0, tenants: 0 });
   expect(metrics.plain.sluice_upstream_streams).toBe(0);
   expect(metrics.plain.sluice_upstream_waiting).toBe(0);
   expect(metrics.plain.sluice_upstream_double_releases_total).toBe(0);
+  pool.close();
+  await vi.waitFor(() => {
+    for (const state of SOCKET_STATES) {
+      expect([state, metrics.get("sluice_upstream_sockets", state)]).toEqual([state, 0]);
+    }
+  });
 }
 
-test("S06 U15 R14 law 22 (HTTP/1.1): 200 tenants, 4,000 requests, recycled sockets: nothing of another", async () => {
+test("S06 U15 R14 laws 22 and 23 (HTTP/1.1): 200 tenants, 4,000 requests, recycled sockets: nothing of another", async () => {
   const listener = new Listener();
   const random = seededRandom(11);
   const origin = await http1Origin((request, response) => {
@@ -101,10 +108,10 @@ test("S06 U15 R14 law 22 (HTTP/1.1): 200 tenants, 4,000 requests, recycled socke
   expect(origin.acceptedTotal).toBeGreaterThan(100);
   expect(origin.acceptedTotal).toBeLessThan(listener.heardTotal * 0.8);
   expect(origin.sockets.size).toBeLessThanOrEqual(13);
-  expectQuiet(world);
+  await expectQuiet(world);
 }, 60_000);
 
-test("S06 U15 R14 law 22 (HTTP/2): 200 tenants, 4,000 requests, streams of few sessions: nothing of another", async () => {
+test("S06 U15 R14 laws 22 and 23 (HTTP/2): 200 tenants, 4,000 requests, streams of few sessions: nothing of another", async () => {
   const listener = new Listener();
   const random = seededRandom(13);
   const origin = await h2Origin((stream, path, headers) => {
@@ -123,5 +130,5 @@ test("S06 U15 R14 law 22 (HTTP/2): 200 tenants, 4,000 requests, streams of few s
   expect(await storm(world.pool, origin.port)).toEqual([]);
   expect(listener.foreign).toEqual([]);
   expect(world.status().http).toBe("2");
-  expectQuiet(world);
+  await expectQuiet(world);
 }, 60_000);

@@ -116,7 +116,7 @@ test("Nothing that listens is upstream_unreachable for each that asks, and then 
   await vi.waitFor(() => expect(status().sockets).toMatchObject({ connecting: 0, dead: 0 }));
 });
 
-test("U14: nobody waits for ever: the queue is bounded, and has a deadline", async () => {
+test("U14 R06 R25: nobody waits for ever: the queue is bounded, and has a deadline", async () => {
   const origin = await http1Origin((_request, response) => void response.write("held"));
   const runtime = new VirtualRuntime();
   const { pool, metrics, status } = openPool({ runtime, socketsMax: 2, queueMax: 3 });

@@ -4,7 +4,7 @@ import { DefaultChatTransport } from "ai";
 import { createElement as h } from "react";
 import { createRoot } from "react-dom/client";
 
-const known = (): string | null => localStorage.getItem("run");
+const known = () => localStorage.getItem("run");
 
 const transport = new DefaultChatTransport({
   api: "/api/chat",
@@ -19,7 +19,7 @@ const transport = new DefaultChatTransport({
 
 function Chat() {
   const chat = useChat({ id: "chat", transport, resume: known() !== null });
-  const stop = (): void => {
+  const stop = () => {
     void chat.stop();
     void fetch(`/v1/runs/${known()}`, { method: "DELETE" });
   };
