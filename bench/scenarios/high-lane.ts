@@ -60,7 +60,6 @@ export const highLane: Scenario = {
   },
   judge: ({ sluice }) => [
     atLeast("flood over capacity", sluice?.["floodOverCapacity"] ?? 0, 0.95 * TIMES),
-    atMost("the high topic's p99 over its own alone", sluice?.["latencyRatio"] ?? 1e9, 2),
     atLeast("the high topic's readers have everything", sluice?.["isComplete"] ?? 0, 1),
     atMost("their gaps, duplicates and reorders", sluice?.["faults"] ?? Number.NaN, 0),
     judgeLoop(sluice),

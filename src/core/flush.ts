@@ -24,6 +24,8 @@ export class FlushScheduler {
   readonly #active = new Ring<TenantHub>();
   readonly #isActive = new Set<TenantHub>();
   #isScheduled = false;
+  /** The light ones have spent a whole slice, and the next is everybody's. */
+  #isTurnOfAll = false;
 
   constructor(runtime: Runtime, slices: SliceOptions, metrics: Metrics) {
     this.#runtime = runtime;
@@ -47,7 +49,9 @@ export class FlushScheduler {
     this.#isScheduled = false;
     this.#metrics.plain.sluice_flush_slices_total += 1;
     const slice = new Slice(this.#runtime, this.#slices);
-    this.#serveLight(slice);
+    // Where they are so many that they fill every slice, the others would wait for ever.
+    if (!this.#isTurnOfAll) this.#serveLight(slice);
+    this.#isTurnOfAll = slice.isSpent && !this.#isTurnOfAll;
     this.#serveAll(slice);
     // Whoever was written to may have asked for a turn already: one is enough.
     if (this.#active.length === 0 || this.#isScheduled) return;

@@ -74,6 +74,7 @@ export class Group {
     this.#publications = [];
     this.#plain = undefined;
     this.#enveloped = undefined;
+    this.#quiet = undefined;
     for (const child of this.#children?.values() ?? []) child.release();
     this.#children = undefined;
   }

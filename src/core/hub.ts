@@ -17,7 +17,8 @@ import type { TopicSettingsInput } from "./settings.ts";
 import { SLICE_DEFAULTS } from "./slice.ts";
 import type { SliceOptions } from "./slice.ts";
 import type { Start } from "./start.ts";
-import type { HeartbeatMode, Subscriber } from "./subscriber.ts";
+import type { Subscriber } from "./subscriber.ts";
+import type { HeartbeatMode } from "./subscriber-options.ts";
 import { TenantHub } from "./tenant-hub.ts";
 import { checkTopicName } from "./topic-name.ts";
 
@@ -248,6 +249,8 @@ export class Hub {
       tenant.attached.catch(() => this.#tenants.delete(name));
     }
     await tenant.attached;
+    // It may have been closed meanwhile: nobody would ever end who is let in now.
+    this.#checkOpen();
     return tenant.hub;
   }
 

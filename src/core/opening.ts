@@ -7,7 +7,8 @@ import { SluiceError } from "./errors.ts";
 import { gapOf, markTold } from "./replay.ts";
 import { placeOf } from "./start.ts";
 import type { Start } from "./start.ts";
-import type { Greeting, Subscriber, SubscriberOptions } from "./subscriber.ts";
+import type { Subscriber } from "./subscriber.ts";
+import type { Greeting, SubscriberOptions } from "./subscriber-options.ts";
 import type { TenantHub } from "./tenant-hub.ts";
 
 /** How long the broker's first answer may take before a subscription is refused. */

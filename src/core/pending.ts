@@ -127,11 +127,14 @@ export class PendingBytes {
     let bytes = 0;
     for (const waiter of this.#waiters) if (this.#isLasting(waiter)) bytes += waiter.pendingSeen;
     for (const waiter of this.#waiters) {
-      if (bytes <= this.#options.pendingBytesMax) return;
+      if (bytes <= this.#options.pendingBytesMax) break;
       if (!this.#isLasting(waiter) || isLocal(waiter)) continue;
       bytes -= waiter.pendingSeen;
       waiter.evict("pending_exhausted");
     }
+    // Those that began to wait meanwhile have not lasted yet; nobody else would ask about them again.
+    const isAnyNew = this.#bytesNow > bytes;
+    if (isAnyNew && this.#bytesNow > this.#options.pendingBytesMax) this.#relieveLater();
   };
 
   /** It has waited for a turn at least. */

@@ -185,6 +185,7 @@ export class ReadQueue {
         this.#end(place, all);
         metrics.plain.sluice_log_read_errors_total += 1;
         for (const each of all) this.#onFailure(each.subscriber);
+        if (this.#isIdle) this.#clearLater();
       },
     );
     return true;
@@ -203,6 +204,11 @@ export class ReadQueue {
     if (read.result.epoch !== tenant.epoch || epoch !== tenant.epoch) {
       // Of another incarnation than the hub knows: the tail brings the news, then it reads again.
       this.forget();
+      this.#retry(subscriber);
+      return 0;
+    }
+    if (read.result.head < subscriber.readTo && read.result.publications.length === 0) {
+      // It saw less than the tail has told already: asked at once, it would be asked in every turn.
       this.#retry(subscriber);
       return 0;
     }

@@ -70,6 +70,12 @@ export function markTold(reader: Reader, result: ReadResult): void {
   for (const { topic, floor } of result.trimmed) {
     reader.toldFloors.set(topic, Math.max(floor, toldFloorOf(reader, topic)));
   }
+  if (reader.toldFloors.size > 2 * TRIMMED_MAX) forgetPassed(reader.toldFloors, result.after);
+}
+
+/** No read names a floor below its place: topics come and go, and a slow reader's list would keep them all. */
+function forgetPassed(toldFloors: Map<string, number>, after: number): void {
+  for (const [topic, floor] of toldFloors) if (floor <= after) toldFloors.delete(topic);
 }
 
 function toldFloorOf(reader: Reader, topic: string): number {

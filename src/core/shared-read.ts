@@ -90,7 +90,8 @@ export class SharedReads {
 
   keep({ key }: Selection, from: number, upTo: number, read: SharedRead): void {
     const { result } = read;
-    if (key === undefined || result.through >= upTo) return;
+    // What the log did not have yet when it was read is no more in the middle of it than its end.
+    if (key === undefined || result.through >= Math.min(upTo, result.head)) return;
     const place = placeKey(key, from);
     this.#forget(place);
     let bytes = 0;

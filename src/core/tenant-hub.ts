@@ -11,7 +11,7 @@ import type { Publication } from "./publication.ts";
 import type { Lane } from "./settings.ts";
 import type { Slice } from "./slice.ts";
 import { Subscriber } from "./subscriber.ts";
-import type { SubscriberOptions } from "./subscriber.ts";
+import type { SubscriberOptions } from "./subscriber-options.ts";
 
 export interface TenantHubOptions {
   readonly name: string;

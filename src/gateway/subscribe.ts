@@ -5,8 +5,8 @@ import { selectTopics } from "../core/selection.ts";
 import type { Selection } from "../core/selection.ts";
 import type { Start } from "../core/start.ts";
 import type { WireForm } from "../core/publication.ts";
-import { HEARTBEAT_MODES } from "../core/subscriber.ts";
-import type { HeartbeatMode } from "../core/subscriber.ts";
+import { HEARTBEAT_MODES } from "../core/subscriber-options.ts";
+import type { HeartbeatMode } from "../core/subscriber-options.ts";
 import {
   carriesStream,
   isReadyForStream,

@@ -8,7 +8,7 @@ import { Pattern } from "../../src/core/pattern.ts";
 import type { WireForm } from "../../src/core/publication.ts";
 import { selectTopics } from "../../src/core/selection.ts";
 import type { TopicRule, TopicSettingsInput } from "../../src/core/settings.ts";
-import type { HeartbeatMode } from "../../src/core/subscriber.ts";
+import type { HeartbeatMode } from "../../src/core/subscriber-options.ts";
 import { FakeConnection, VirtualRuntime } from "../../src/testing/index.ts";
 import { createScanner } from "../../src/wire/scan.ts";
 import type { ScannedEvent } from "../../src/wire/scan.ts";

@@ -166,6 +166,27 @@ describe("the flush", () => {
     expect(all).toBeGreaterThan(20 * before);
   });
 
+  test("however many tenants say little, one that has much to say gets its turns", async () => {
+    const bench = new Bench({ slices: { writesMax: 3, timeMsMax: 1_000_000 } });
+    const light: Client[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      light.push(await bench.join("t", { tenant: `light ${index}` }));
+    }
+    const heavy = await bench.join("t", { tenant: "heavy" });
+    for (let each = 0; each < 20; each += 1) void bench.publishAs("heavy", "t", big(60 * KIB));
+    await bench.runtime.runTurns();
+    expect(heavy.events).toHaveLength(20);
+    // Its burst is used up, and no time passes: from now on the others go first, in each turn as many as fit.
+    for (let each = 0; each < 10; each += 1) void bench.publishAs("heavy", "t", big(60 * KIB));
+    for (let turn = 0; turn < 60; turn += 1) {
+      for (let index = 0; index < 10; index += 1) void bench.publishAs(`light ${index}`, "t", "1");
+      await bench.runtime.runTurn();
+    }
+    expect(heavy.events).toHaveLength(30);
+    await bench.runtime.runTurns();
+    for (const client of light) expect(client.events).toHaveLength(60);
+  });
+
   test("a tenant in debt for large frames waits until its turns have paid for them", async () => {
     const bench = new Bench({ slices: { writesMax: 1_000_000, timeMsMax: 1_000_000 } });
     const order: string[] = [];

@@ -127,6 +127,8 @@ describe("the stall deadline", () => {
     const client = await bench.join("a", { isLocal: true });
     client.connection.block();
     await publishAll(bench, "a", PAD);
+    // Nobody can be evicted for what is too much; it is not looked for anew in every turn.
+    expect(bench.runtime.deferredNow).toBe(0);
     await bench.runtime.run(3_600_000);
     expect(client.connection.isOpen).toBe(true);
     client.connection.release();
@@ -174,6 +176,24 @@ describe("the cap on pending bytes (S10, F09)", () => {
       "pending_exhausted",
       undefined,
     ]);
+  });
+
+  test("holds also for those that began to wait while it was enforced", async () => {
+    const bench = new Bench({ heartbeat: { pendingBytesMax: 20_000 } });
+    const clients: Client[] = [];
+    for (let index = 0; index < 38; index += 1) {
+      clients.push(await bench.join(index % 2 === 0 ? "a" : "b"));
+    }
+    for (const { connection } of clients) connection.block();
+    await bench.publish("a", PAD + PAD);
+    await bench.runtime.runTurn();
+    // Now they are looked at; and before anybody is evicted as many begin to wait as did before.
+    await bench.publish("b", PAD + PAD);
+    await bench.runtime.runTurn();
+    await bench.runtime.runTurn();
+    await bench.runtime.runTurns();
+    expect(gauges(bench).bytes).toBeLessThanOrEqual(20_000);
+    expect(gauges(bench).connections).toBe(9);
   });
 
   test("evicts nobody for bytes that are gone a moment later, as on TLS", async () => {

@@ -163,6 +163,38 @@ describe("readers of the same topics", () => {
   });
 });
 
+test("a read that sees less than the tail has told is asked again later, not in every turn", async () => {
+  let visible = Infinity;
+  let asked = 0;
+  const bench = new Bench({
+    wrap: (inner) => ({
+      kind: "late",
+      ...delegate(inner),
+      read: async (request) => {
+        asked += 1;
+        const upTo = Math.min(request.upTo, visible);
+        const result = await inner.read({ ...request, upTo });
+        return { ...result, head: Math.min(result.head, visible) };
+      },
+    }),
+  });
+  const clients = await joinBlocked(bench, 3);
+  for (const text of texts(200)) void bench.publish("a", text + PAD);
+  await bench.runtime.runTurns();
+  visible = 101;
+  for (const { connection } of clients) connection.release();
+  asked = 0;
+  for (let turn = 0; turn < 200; turn += 1) await bench.runtime.runTurn();
+  expect(asked).toBeLessThan(20);
+  for (const { seqs } of clients) expect(seqs).toEqual(texts(101).map(Number));
+  visible = Infinity;
+  await bench.runtime.run(1_000);
+  for (const { seqs, subscriber } of clients) {
+    expect(seqs).toEqual(texts(201).map(Number));
+    expect(subscriber.state).toBe("live");
+  }
+});
+
 describe("reads that are kept", () => {
   const selection = selectTopics(["a"]);
 
@@ -246,7 +278,7 @@ function countReads(bench: Bench): () => number {
   return () => spy.mock.calls.filter(([{ upTo }]) => upTo > 0).length;
 }
 
-function delegate(broker: Broker): Partial<Broker> {
+function delegate(broker: Broker): Omit<Broker, "kind" | "read"> {
   return {
     attach: (...args) => broker.attach(...args),
     publish: (request) => broker.publish(request),

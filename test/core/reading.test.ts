@@ -204,6 +204,39 @@ describe("a broker's blip (law 15)", () => {
     await bench.runtime.run(1_000);
     expect(client.blocks.slice(7)).toEqual(["gap epoch", "primer 0", "new 1@1", "new 2@2"]);
   });
+
+  test("another log between the answer and the connection is told behind the hello, which is not left out", async () => {
+    const bench = new Bench({
+      wrap: (_inner, runtime) => {
+        const make = (restarts: number): Broker =>
+          createMemoryBroker({ runtime, incarnation: `${restarts}` });
+        return new UnsteadyBroker(make, { runtime, delayMsMax: 0 });
+      },
+    });
+    await bench.publish("a", "old");
+    const opening = await bench.runtime.resolve(bench.subscribe("a", { start: "earliest" }));
+    await (bench.hub.broker as UnsteadyBroker).restart();
+    await bench.publish("a", "new");
+    await bench.runtime.run(1_000);
+    const client = bench.attach(opening, { hasHello: true });
+    await bench.runtime.run(1_000);
+    expect(client.blocks).toEqual(["retry", "hello", "gap epoch", "primer 0", "new@1"]);
+  });
+
+  test("a hub that is closed while its broker answers takes nobody in", async () => {
+    const bench = new Bench({
+      wrap: (inner, runtime) => new UnsteadyBroker(() => inner, { runtime, delayMsMax: 50 }),
+    });
+    const codes: string[] = [];
+    for (const text of texts(10)) {
+      const refuse = ({ code }: SluiceError): void => void codes.push(code);
+      bench.subscribe("a", { tenant: text }).then(() => codes.push("let in"), refuse);
+    }
+    await bench.hub.close();
+    await bench.runtime.run(500);
+    expect([...new Set(codes), codes.length]).toEqual(["shutting_down", 10]);
+    expect(bench.hub.metrics.get("sluice_subscribers", "reading")).toBe(0);
+  });
 });
 
 describe("gauges", () => {

@@ -11,7 +11,9 @@ import { ensureBuilt } from "../support/built.ts";
 import { describeWith, needs } from "../support/programs.ts";
 
 const READERS = 5;
-const file = (name: string): string => fileURLToPath(new URL(`origins/${name}`, import.meta.url));
+const BETTER_SSE = new URL("origins/better-sse.ts", import.meta.url);
+const FASTIFY = new URL("origins/fastify.ts", import.meta.url);
+const PYTHON = new URL("origins/origin.py", import.meta.url);
 const WAIT = { timeout: 15_000, interval: 20 };
 
 beforeAll(ensureBuilt, 60_000);
@@ -209,7 +211,7 @@ async function restartsWithGap(path: string, ...command: string[]): Promise<void
     }
   }
   // EventSource shows no comments, and has the same events.
-  const whole = runsOf(its.fetches[0] as Reader).flat();
+  const whole = runsOf(its.fetches.at(0) as Reader).flat();
   for (const { seen } of its.sources) {
     const count = Math.min(seen.length, whole.length);
     expect(seen.slice(0, count)).toEqual(whole.slice(0, count));
@@ -217,7 +219,7 @@ async function restartsWithGap(path: string, ...command: string[]): Promise<void
 }
 
 describe("better-sse", () => {
-  const command = [process.execPath, file("better-sse.ts")];
+  const command = [process.execPath, fileURLToPath(BETTER_SSE)];
 
   test("U03 law 18: it is killed, then stopped, and started again: readers stay, and miss and double nothing", async () => {
     await restartsUnnoticed("/ids", ...command);
@@ -239,7 +241,7 @@ describe("better-sse", () => {
 });
 
 describe("@fastify/sse", () => {
-  const command = [process.execPath, file("fastify.ts")];
+  const command = [process.execPath, fileURLToPath(FASTIFY)];
 
   test("U03 law 18: it is killed, then stopped, and started again: readers stay, and miss and double nothing", async () => {
     await restartsUnnoticed("/ids", ...command);
@@ -252,10 +254,10 @@ describe("@fastify/sse", () => {
 
 describeWith({ python: needs("python3") }, "Python's standard library", ({ python }) => {
   test("U03 law 18: it is killed, then stopped, and started again: readers stay, and miss and double nothing", async () => {
-    await restartsUnnoticed("/ids", python, file("origin.py"));
+    await restartsUnnoticed("/ids", python, fileURLToPath(PYTHON));
   });
 
   test("U03: without ids it begins anew, and readers that stay are told the gap", async () => {
-    await restartsWithGap("/no-ids", python, file("origin.py"));
+    await restartsWithGap("/no-ids", python, fileURLToPath(PYTHON));
   });
 });

@@ -1,7 +1,7 @@
 import { SluiceError } from "../../core/errors.ts";
 import { ownerOf } from "../../core/feed-tenant.ts";
 import { Pattern } from "../../core/pattern.ts";
-import { SUBSCRIBER_STATES } from "../../core/subscriber.ts";
+import { SUBSCRIBER_STATES } from "../../core/subscriber-state.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
 import { isTopicSegment, problemOf } from "../../core/topic-name.ts";
 import { parseDurationMs } from "../config/units.ts";

@@ -153,7 +153,7 @@ export class Http1Exchange {
     this.#body = new Http1Body(incoming, () => this.#onBodyGone());
     incoming.once("end", () => {
       // It has answered before it had the whole request: it may read the rest as another one.
-      if (this.#request?.writableEnded === false) this.#end();
+      if (this.#request?.writableFinished === false) this.#end();
     });
     this.#resolve({
       status: statusCode,

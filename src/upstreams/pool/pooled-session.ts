@@ -84,7 +84,9 @@ export class PooledSession {
       const responding = this.#channel.request(request, control.signal);
       this.#follow();
       const response = await responding;
-      response.body.once("close", over);
+      // Head and reset may have come in one packet.
+      if (response.body.closed) over();
+      else response.body.once("close", over);
       return response;
     } catch (error) {
       over();

@@ -1,15 +1,18 @@
 // An origin as the documents of @fastify/sse have it. Argument: its port.
 import sse from "@fastify/sse";
+import type { fastifySSE } from "@fastify/sse";
 import fastify from "fastify";
 import { newest, tellRequest, ticksBehind } from "./ticks.ts";
 
 let isOver = false;
 const app = fastify();
-await app.register(sse);
+// Its default export is the plugin, which its types do not say of ESM; the named one sees only its own routes.
+const plugin: unknown = sse;
+await app.register(plugin as typeof fastifySSE);
 
 app.get("/ids", { sse: "only" }, async (_request, reply) => {
   tellRequest("/ids", reply.sse.lastEventId);
-  let last = newest();
+  const last = newest();
   await reply.sse.replay(async () => {
     for (let tick = Number(reply.sse.lastEventId) + 1; tick <= last; tick += 1) {
       await reply.sse.send({ id: String(tick), data: tick });
@@ -31,8 +34,8 @@ app.get("/no-ids", { sse: "only" }, async (_request, reply) => {
   await reply.sse.send(events());
 });
 
-await app.listen({ port: Number(process.argv[2]), host: "127.0.0.1" });
-console.log(`port ${app.addresses()[0]?.port}`);
+const url = await app.listen({ port: Number(process.argv[2]), host: "127.0.0.1" });
+console.log(`port ${new URL(url).port}`);
 process.once("SIGTERM", () => {
   isOver = true;
   void app.close().then(() => process.exit(0));

@@ -21,7 +21,7 @@ describe("sharing", () => {
   test("law 13: 200 clients of 5 URLs are 5 upstream streams, and everybody gets everything once", async () => {
     const origin = await startOrigin((request, response) => {
       response.writeHead(200, SSE_HEADERS);
-      for (let id = 1; id <= 20; id += 1) response.write(event(`${request.url}#${id}`, id));
+      for (let id = 1; id <= 20; id += 1) response.write(event(`${String(request.url)}#${id}`, id));
     });
     const front = await startFront(origin);
     const urls = Array.from({ length: 200 }, (_, at) => `/u${at % 5}`);

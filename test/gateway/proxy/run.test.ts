@@ -57,7 +57,7 @@ describe("runs", () => {
     expect(text).not.toMatch(/^event:/m);
   });
 
-  test("R14: a second POST with the same key reads the same run; one upstream call is made", async () => {
+  test("a second POST with the same key reads the same run; one upstream call is made", async () => {
     const gate = openGate();
     const origin = await startOrigin(model(gate));
     const front = await startFront(origin);
@@ -163,7 +163,7 @@ describe("a GET that did not ask for an event stream, and is given one", () => {
   test("S06: it is nobody else's, and what the origin said to its reader is said to nobody else", async () => {
     const origin = await startOrigin((request, response) => {
       response.writeHead(200, { ...SSE_HEADERS, "set-cookie": "session=1" });
-      response.write(event(`for ${request.headers["x-forwarded-for"]}`, 1));
+      response.write(event(`for ${String(request.headers["x-forwarded-for"])}`, 1));
     });
     const front = await startFront(origin);
     const first = await openStream(front, "/s", { accept: "*/*" });

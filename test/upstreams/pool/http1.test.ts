@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { get, textOf } from "./origins.ts";
-import { codeOf, http1Origin, openPool, rawHttp1Origin } from "./pool-world.ts";
+import { codeOf, http1Origin, openPool, rawHttp1Origin, until } from "./pool-world.ts";
 
 test("One socket carries one request after another, without Nagle's delay", async () => {
   const origin = await http1Origin((request, response) => response.end(request.url));
@@ -14,7 +14,7 @@ test("One socket carries one request after another, without Nagle's delay", asyn
       httpVersion,
     } = await pool.request(get(origin.port, `/${index}`));
     expect([answered, httpVersion, await textOf(body)]).toEqual([200, "1.1", `/${index}`]);
-    await vi.waitFor(() => expect(status().sockets).toMatchObject({ idle: 1, leased: 0 }));
+    await until(() => expect(status().sockets).toMatchObject({ idle: 1, leased: 0 }));
   }
   expect(origin.acceptedTotal).toBe(1);
   expect(metrics.plain.sluice_upstream_acquired_total).toBe(10);
@@ -96,7 +96,7 @@ test("S15: a body that is longer or shorter than its Content-Length ends its soc
     const request = get(origin.port, "/", { method: "POST", body, headers });
     await expect(pool.request(request)).rejects.toThrow(/bytes/);
   }
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(0));
+  await until(() => expect(origin.sockets.size).toBe(0));
   expect(status().circuit).toBe("closed");
 });
 
@@ -106,10 +106,10 @@ test("A body that breaks off is told of as it broke, and counts against nobody",
   const body = new PassThrough();
   const asked = pool.request(get(origin.port, "/", { method: "POST", body }));
   body.write("half");
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(1));
+  await until(() => expect(origin.sockets.size).toBe(1));
   body.destroy(new Error("the client went"));
   await expect(asked).rejects.toThrow("the client went");
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(0));
+  await until(() => expect(origin.sockets.size).toBe(0));
   expect(status().circuit).toBe("closed");
 });
 
@@ -124,7 +124,7 @@ test("What has no body leaves its socket, whether somebody looks or not", async 
     ["GET", "/"],
   ] as const) {
     await pool.request(get(origin.port, path, { method }));
-    await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+    await until(() => expect(status().sockets.idle).toBe(1));
   }
   expect(origin.acceptedTotal).toBe(1);
 });
@@ -145,12 +145,12 @@ test("A body is read no faster than its reader reads, and whole", async () => {
   });
   const { pool, status } = openPool();
   const { body } = await pool.request(get(origin.port));
-  await vi.waitFor(() => expect(isHeld).toBe(true));
-  await vi.waitFor(() => expect(body.readableLength).toBeGreaterThanOrEqual(64 * 1024));
+  await until(() => expect(isHeld).toBe(true));
+  await until(() => expect(body.readableLength).toBeGreaterThanOrEqual(64 * 1024));
   expect(body.readableLength).toBeLessThan(256 * 1024);
   expect(status().sockets.leased).toBe(1);
   expect((await textOf(body)).length).toBe(256 * chunk.length);
-  await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+  await until(() => expect(status().sockets.idle).toBe(1));
 });
 
 test("U15 law 22: a response that was not read to its end takes its socket with it", async () => {
@@ -161,7 +161,7 @@ test("U15 law 22: a response that was not read to its end takes its socket with 
   const { pool, metrics } = openPool();
   const { body } = await pool.request(get(origin.port, "/stream"));
   body.destroy();
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(0));
+  await until(() => expect(origin.sockets.size).toBe(0));
   expect(metrics.get("sluice_upstream_evicted_total", "unfinished")).toBe(1);
   const next = await pool.request(get(origin.port, "/next"));
   expect(await textOf(next.body)).toBe("/next:");
@@ -179,7 +179,7 @@ test("U15: bytes behind the end of a response are nobody's: their socket is not 
     });
     const { pool, status } = openPool();
     expect(await textOf((await pool.request(get(port))).body)).toBe("ok");
-    await vi.waitFor(() => expect(status().evictedTotal).toBe(1));
+    await until(() => expect(status().evictedTotal).toBe(1));
     expect(await textOf((await pool.request(get(port))).body)).toBe("ok");
     expect(status().openedTotal).toBe(2);
   }
@@ -194,7 +194,7 @@ test("An answer before the request was sent whole is an answer; its socket is no
   body.write("a part");
   const response = await pool.request(get(port, "/", { method: "POST", body }));
   expect([response.status, await textOf(response.body)]).toEqual([413, "no!"]);
-  await vi.waitFor(() => expect(status().sockets).toMatchObject({ idle: 0, leased: 0 }));
+  await until(() => expect(status().sockets).toMatchObject({ idle: 0, leased: 0 }));
 });
 
 test("An abort ends a request at once, before and after its head", async () => {
@@ -204,7 +204,7 @@ test("An abort ends a request at once, before and after its head", async () => {
   const { pool, status } = openPool({ breaker: { failures: 1 } });
   const before = new AbortController();
   const silent = pool.request(get(origin.port, "/silent", { signal: before.signal }));
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(1));
+  await until(() => expect(origin.sockets.size).toBe(1));
   before.abort(new Error("gone"));
   await expect(silent).rejects.toThrow("gone");
   const after = new AbortController();
@@ -212,7 +212,7 @@ test("An abort ends a request at once, before and after its head", async () => {
   const broke = once(body, "error");
   after.abort(new Error("gone too"));
   expect(await broke).toEqual([new Error("gone too")]);
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(0));
+  await until(() => expect(origin.sockets.size).toBe(0));
   expect(status()).toMatchObject({ circuit: "closed", streamsNow: 0 });
 });
 
@@ -265,7 +265,7 @@ for (const [name, answer, where] of hostile) {
     const told = where === "head" ? asked : asked.then(({ body }) => textOf(body));
     expect(await codeOf(told)).toBe("upstream_protocol");
     expect(metrics.get("sluice_upstream_errors_total", "upstream_protocol")).toBe(1);
-    await vi.waitFor(() => expect(status().sockets).toMatchObject({ leased: 0, idle: 0, dead: 0 }));
+    await until(() => expect(status().sockets).toMatchObject({ leased: 0, idle: 0, dead: 0 }));
     expect(status()).toMatchObject({ streamsNow: 0, tenants: 0 });
   });
 }
@@ -315,6 +315,6 @@ test("An error of a body that nobody listens to does not end the process", async
   });
   const { pool, metrics } = openPool();
   const { body } = await pool.request(get(port));
-  await vi.waitFor(() => expect(body.destroyed).toBe(true));
+  await until(() => expect(body.destroyed).toBe(true));
   expect(metrics.get("sluice_upstream_errors_total", "upstream_protocol")).toBe(1);
 });

@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { seededRandom } from "../../../src/testing/random.ts";
 import type { UpstreamPool } from "../../../src/upstreams/pool/pool.ts";
 import { SOCKET_STATES } from "../../../src/upstreams/pool/socket-state.ts";
 import { get, h2Origin } from "./origins.ts";
-import { http1Origin, openPool } from "./pool-world.ts";
+import { http1Origin, openPool, until } from "./pool-world.ts";
 import type { PoolWorld } from "./pool-world.ts";
 
 const TENANTS = 200;
@@ -80,7 +80,7 @@ async function expectQuiet({ pool, metrics, status }: PoolWorld): Promise<void> 
   expect(metrics.plain.sluice_upstream_waiting).toBe(0);
   expect(metrics.plain.sluice_upstream_double_releases_total).toBe(0);
   pool.close();
-  await vi.waitFor(() => {
+  await until(() => {
     for (const state of SOCKET_STATES) {
       expect([state, metrics.get("sluice_upstream_sockets", state)]).toEqual([state, 0]);
     }

@@ -1,11 +1,11 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { createSecureServer } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { describeWith, needs } from "../../support/programs.ts";
 import { get, h2Origin, listen, makeIdentity, named, rawOrigin, textOf } from "./origins.ts";
 import { END_HEADERS, END_STREAM, frame, HEADERS, OK_HEAD, u32 } from "./origins.ts";
-import { codeOf, openPool } from "./pool-world.ts";
+import { codeOf, openPool, until } from "./pool-world.ts";
 
 const answer = (stream: ServerHttp2Stream, path: string): void => {
   stream.respond({ ":status": 200 });
@@ -21,10 +21,10 @@ test("20 streams go over one or two connections; under load there are two at lea
   await Promise.all(held(10).map((path) => pool.request(get(origin.port, path))));
   expect(status()).toMatchObject({ http: "2", streamsNow: 10, openedTotal: 1 });
   await Promise.all(held(10).map((path) => pool.request(get(origin.port, path))));
-  await vi.waitFor(() => expect(status().openedTotal).toBe(2));
+  await until(() => expect(status().openedTotal).toBe(2));
   // What comes then goes where there is most room.
   await Promise.all(held(44).map((path) => pool.request(get(origin.port, path))));
-  await vi.waitFor(() => expect(origin.sessions.size).toBe(2));
+  await until(() => expect(origin.sessions.size).toBe(2));
   expect(status()).toMatchObject({ streamsNow: 64, openedTotal: 2, waiting: 0 });
 });
 
@@ -37,7 +37,7 @@ test("A crowd of 1,000 is carried by 16 sessions of 64 streams", async () => {
   expect(status()).toMatchObject({ streamsNow: 1_000, waiting: 0 });
   expect(status().openedTotal).toBeLessThanOrEqual(17);
   for (const { body } of responses) body.destroy();
-  await vi.waitFor(() => expect(status().streamsNow).toBe(0));
+  await until(() => expect(status().streamsNow).toBe(0));
 });
 
 test("U14: streams beyond the last session wait, and have a deadline", async () => {
@@ -46,7 +46,7 @@ test("U14: streams beyond the last session wait, and have a deadline", async () 
     http2: "prior",
     socketsMax: 2,
     streamsPerSession: 3,
-    acquireMsMax: 100,
+    acquireMsMax: 1_000,
   });
   const codes = held(8).map((path) => codeOf(pool.request(get(origin.port, path))));
   const counted = (await Promise.all(codes)).toSorted();
@@ -68,12 +68,12 @@ test("A session that the origin drains keeps its streams; what comes goes over a
   const { body } = await pool.request(get(origin.port, "/held"));
   const [first] = origin.sessions;
   first?.goaway(0);
-  await vi.waitFor(() => expect(status().sockets.draining).toBe(1));
+  await until(() => expect(status().sockets.draining).toBe(1));
   expect(await textOf((await pool.request(get(origin.port, "/next"))).body)).toBe("a");
   expect(status()).toMatchObject({ openedTotal: 2, streamsNow: 1 });
   for (const stream of origin.streams) stream.end("b");
   expect(await textOf(body)).toBe("ab");
-  await vi.waitFor(() => expect(status().sockets.draining).toBe(0));
+  await until(() => expect(status().sockets.draining).toBe(0));
   expect(metrics.get("sluice_upstream_evicted_total", "goaway")).toBe(1);
 });
 
@@ -96,7 +96,7 @@ test("U02: a stream without a head is upstream_timeout; its session goes on", as
   expect(await codeOf(pool.request(get(origin.port, "/silent")))).toBe("upstream_timeout");
   expect((await pool.request(get(origin.port, "/"))).status).toBe(204);
   expect(status().openedTotal).toBe(1);
-  await vi.waitFor(() => expect(origin.streams.size).toBe(0));
+  await until(() => expect(origin.streams.size).toBe(0));
 });
 
 test("S15: a head and its reset in one packet is one upstream_protocol, also if nobody listens", async () => {
@@ -108,7 +108,7 @@ test("S15: a head and its reset in one packet is one upstream_protocol, also if 
   const asked = pool.request(get(port)).then(({ body }) => textOf(body));
   expect(await codeOf(asked)).toBe("upstream_protocol");
   await pool.request(get(port)).catch(() => {});
-  await vi.waitFor(() => expect(status().streamsNow).toBe(0));
+  await until(() => expect(status().streamsNow).toBe(0));
 });
 
 test("An origin that dies ends its streams with upstream_protocol, and who comes then connects anew", async () => {

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createRawServer } from "node:net";
 import type { Socket } from "node:net";
-import { onTestFinished } from "vitest";
+import { onTestFinished, vi } from "vitest";
 import { SluiceError } from "../../../src/core/errors.ts";
 import { Metrics } from "../../../src/core/metrics.ts";
 import { systemRuntime } from "../../../src/internal/clock.ts";
@@ -98,3 +98,7 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
   }
   return "resolved";
 }
+
+/** Resolves when `check` throws no more: on a busy machine that may take a while. */
+export const until = (check: () => void): Promise<void> =>
+  vi.waitFor(check, { timeout: 10_000, interval: 10 });

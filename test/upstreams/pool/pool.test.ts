@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import type { Runtime } from "../../../src/internal/clock.ts";
 import { systemRuntime } from "../../../src/internal/clock.ts";
 import { VirtualRuntime } from "../../../src/testing/virtual-runtime.ts";
 import type { UpstreamRequest, UpstreamResponse } from "../../../src/upstreams/message.ts";
 import { parseOrigin } from "../../../src/upstreams/origin.ts";
 import { get, named, textOf } from "./origins.ts";
-import { codeOf, http1Origin, openPool, rawHttp1Origin } from "./pool-world.ts";
+import { codeOf, http1Origin, openPool, rawHttp1Origin, until } from "./pool-world.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -43,7 +43,7 @@ test("U02: an origin that accepts and says nothing is upstream_timeout, and open
   expect(await codeOf(pool.request(get(port)))).toBe("upstream_unavailable");
   expect(metrics.plain.sluice_upstream_circuit_opened_total).toBe(1);
   expect(metrics.get("sluice_upstream_rejected_total", "circuit")).toBe(1);
-  await vi.waitFor(() => expect(status().sockets.dead).toBe(0));
+  await until(() => expect(status().sockets.dead).toBe(0));
 });
 
 test("U02: headersMsMax of the request counts; a stream that is silent after its head lives on (law 19)", async () => {
@@ -82,7 +82,7 @@ test("The circuit lets one request try after its time, and closes when that is a
   const trying = pool.request(get(port));
   expect(await codeOf(pool.request(get(port)))).toBe("upstream_unavailable");
   expect(status().isRefusing).toBe(true);
-  await vi.waitFor(() => expect(held.length).toBe(1));
+  await until(() => expect(held.length).toBe(1));
   held[0]?.write(OK);
   expect(await textOf((await trying).body)).toBe("ok");
   expect(status()).toMatchObject({ circuit: "closed", isRefusing: false });
@@ -113,7 +113,7 @@ test("Nothing that listens is upstream_unreachable for each that asks, and then 
   expect(codes.filter((code) => code === "upstream_unreachable").length).toBeGreaterThanOrEqual(3);
   expect(new Set(codes)).toContain("upstream_unreachable");
   expect(status()).toMatchObject({ circuit: "open", waiting: 0 });
-  await vi.waitFor(() => expect(status().sockets).toMatchObject({ connecting: 0, dead: 0 }));
+  await until(() => expect(status().sockets).toMatchObject({ connecting: 0, dead: 0 }));
 });
 
 test("U14 R06 R25: nobody waits for ever: the queue is bounded, and has a deadline", async () => {
@@ -183,7 +183,7 @@ test("U14: a tenant that asks ten times as often leaves the other its share of t
 
 test("U14: with endless streams too 40 % of the sockets are left to others", async () => {
   const origin = await http1Origin((_request, response) => void response.write("held"));
-  const { pool, status } = openPool({ socketsMax: 10, acquireMsMax: 200 });
+  const { pool, status } = openPool({ socketsMax: 10, acquireMsMax: 1_000 });
   const ask = (tenant: string): Promise<UpstreamResponse> =>
     pool.request(get(origin.port, "/", { tenant }));
   await ask("quiet");
@@ -210,7 +210,7 @@ test("U16: an idle socket that is closed at the moment of reuse: an idempotent r
   });
   const { pool, metrics, status } = openPool();
   await textOf((await pool.request(get(port))).body);
-  await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+  await until(() => expect(status().sockets.idle).toBe(1));
   expect(await textOf((await pool.request(get(port, "/again"))).body)).toBe("ok");
   expect(heads.map((head) => head.split(" ")[1])).toEqual(["/", "/again", "/again"]);
   expect(metrics.plain.sluice_upstream_retries_total).toBe(1);
@@ -228,7 +228,7 @@ test("U16: what is not idempotent, or was answered in part, or fails on a new so
   const { pool, metrics, status } = openPool({ breaker: { failures: 100 } });
   const again = async (more: Partial<UpstreamRequest>): Promise<void> => {
     await textOf((await pool.request(get(port, "/first"))).body);
-    await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+    await until(() => expect(status().sockets.idle).toBe(1));
     const before = heads;
     expect(await codeOf(pool.request(get(port, "/", more)))).toBe("upstream_protocol");
     expect(heads).toBe(before + 1);
@@ -236,7 +236,7 @@ test("U16: what is not idempotent, or was answered in part, or fails on a new so
   await again({ method: "POST", body: Buffer.from("x") });
   await again({ path: "/part" });
   const before = heads;
-  await vi.waitFor(() => expect(status().sockets).toMatchObject({ idle: 0, dead: 0 }));
+  await until(() => expect(status().sockets).toMatchObject({ idle: 0, dead: 0 }));
   expect(await codeOf(pool.request(get(port, "/new")))).toBe("upstream_protocol");
   expect(heads).toBe(before + 1);
   expect(metrics.plain.sluice_upstream_retries_total).toBe(0);
@@ -251,9 +251,9 @@ test("U16: an idle socket that breaks or is closed is evicted at once, without a
     });
     const { pool, status } = openPool();
     await textOf((await pool.request(get(port))).body);
-    await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+    await until(() => expect(status().sockets.idle).toBe(1));
     socket?.[how]();
-    await vi.waitFor(() => expect(status().sockets).toMatchObject({ idle: 0, dead: 0 }));
+    await until(() => expect(status().sockets).toMatchObject({ idle: 0, dead: 0 }));
     expect(status().evictedTotal).toBe(1);
     expect(await textOf((await pool.request(get(port))).body)).toBe("ok");
   }
@@ -291,9 +291,9 @@ test("A socket is closed when it was idle for too long, or for as long as the or
     const runtime = shifted();
     const { pool, metrics, status } = openPool({ runtime });
     await textOf((await pool.request(get(port))).body);
-    await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+    await until(() => expect(status().sockets.idle).toBe(1));
     runtime.shiftMs = head === "" ? 30_000 : 4_000;
-    await vi.waitFor(() => expect(status().sockets.idle).toBe(0), 5_000);
+    await until(() => expect(status().sockets.idle).toBe(0));
     expect(metrics.get("sluice_upstream_evicted_total", "idle")).toBe(1);
   }
 });
@@ -307,10 +307,10 @@ test("A socket that is too old takes no further request; what it carries goes on
   const { pool, metrics, status } = openPool({ runtime });
   const { body } = await pool.request(get(origin.port));
   runtime.shiftMs = 700_000;
-  await vi.waitFor(() => expect(status().sockets.draining).toBe(1), 5_000);
+  await until(() => expect(status().sockets.draining).toBe(1));
   for (const socket of origin.sockets) socket.emit("x");
   expect(await textOf(body)).toBe("ab");
-  await vi.waitFor(() => expect(status().sockets).toMatchObject({ idle: 0, draining: 0, dead: 0 }));
+  await until(() => expect(status().sockets).toMatchObject({ idle: 0, draining: 0, dead: 0 }));
   expect(metrics.get("sluice_upstream_evicted_total", "age")).toBe(1);
 });
 
@@ -320,7 +320,7 @@ test("Connection: close is honoured", async () => {
   });
   const { pool, metrics, status } = openPool();
   await textOf((await pool.request(get(origin.port))).body);
-  await vi.waitFor(() => expect(status().sockets).toMatchObject({ idle: 0, leased: 0, dead: 0 }));
+  await until(() => expect(status().sockets).toMatchObject({ idle: 0, leased: 0, dead: 0 }));
   expect(status().evictedTotal).toBe(1);
   expect(metrics.get("sluice_upstream_sockets", "leased")).toBe(0);
 });
@@ -332,14 +332,14 @@ test("The active check finds an origin ill after two answers, and well after one
     if (request.url === "/health") isAsked += 1;
     response.writeHead(request.url === "/health" ? status : 200).end("ok");
   });
-  const { pool, status: poolStatus } = openPool({ health: { path: "/health", intervalMs: 10 } });
+  const { pool, status: poolStatus } = openPool({ health: { path: "/health", intervalMs: 50 } });
   await textOf((await pool.request(get(origin.port))).body);
-  await vi.waitFor(() => expect(poolStatus().health).toBe("unhealthy"));
+  await until(() => expect(poolStatus().health).toBe("unhealthy"));
   expect(isAsked).toBeGreaterThanOrEqual(2);
   expect(await codeOf(pool.request(get(origin.port)))).toBe("upstream_unavailable");
   expect(poolStatus().isRefusing).toBe(true);
   status = 200;
-  await vi.waitFor(() => expect(poolStatus().health).toBe("healthy"));
+  await until(() => expect(poolStatus().health).toBe("healthy"));
   expect((await pool.request(get(origin.port))).status).toBe(200);
 });
 
@@ -351,12 +351,12 @@ test("The active check closes the circuit as soon as the origin is back", async 
   });
   const { pool, status } = openPool({
     breaker: { failures: 1, openMs: 3_600_000 },
-    health: { path: "/health", intervalMs: 10 },
+    health: { path: "/health", intervalMs: 50 },
   });
   expect(await codeOf(pool.request(get(origin.port)))).toBe("upstream_protocol");
   expect(status().circuit).toBe("open");
   isWell = true;
-  await vi.waitFor(() => expect(status()).toMatchObject({ circuit: "closed", health: "healthy" }));
+  await until(() => expect(status()).toMatchObject({ circuit: "closed", health: "healthy" }));
 });
 
 test("close() ends what waits, what is under way and what is idle", async () => {
@@ -376,16 +376,16 @@ test("close() ends what waits, what is under way and what is idle", async () => 
   expect(await waiting).toBe("shutting_down");
   expect(await codeOf(textOf(held.body))).toBe("upstream_protocol");
   expect(await codeOf(textOf(second.body))).toBe("upstream_protocol");
-  await vi.waitFor(() => expect(origin.sockets.size).toBe(0));
+  await until(() => expect(origin.sockets.size).toBe(0));
   expect(await codeOf(pool.request(get(origin.port)))).toBe("shutting_down");
-  await vi.waitFor(() => expect(status().sockets.dead).toBe(0));
+  await until(() => expect(status().sockets.dead).toBe(0));
 });
 
 test("S20: an origin of a request never gets a socket of the same origin of the configuration", async () => {
   const origin = await http1Origin((_request, response) => response.end("ok"));
   const { pool, status } = openPool();
   await textOf((await pool.request(get(origin.port))).body);
-  await vi.waitFor(() => expect(status().sockets.idle).toBe(1));
+  await until(() => expect(status().sockets.idle).toBe(1));
   const foreign = parseOrigin(`http://127.0.0.1:${origin.port}`, { isNamed: false });
   const asked = pool.request(get(origin.port, "/", { origin: foreign }));
   expect(await codeOf(asked)).toBe("upstream_forbidden");
