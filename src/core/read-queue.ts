@@ -177,6 +177,9 @@ export class ReadQueue {
         this.#failures = 0;
         const read = new SharedRead(result);
         const isOfNow = result.epoch === waiting.epoch && waiting.epoch === tenant.epoch;
+        // It saw less than the tail had told before: asked again at once, it would be asked in every turn.
+        const isBehind = result.head < upTo && result.publications.length === 0;
+        if (isOfNow && isBehind) return this.#askLater(all);
         if (isOpen && isOfNow) this.#shared.keep(selection, result.after, upTo, read);
         for (const each of all) this.#arrived.push({ ...each, read });
         this.#options.onReady();
@@ -184,8 +187,7 @@ export class ReadQueue {
       () => {
         this.#end(place, all);
         metrics.plain.sluice_log_read_errors_total += 1;
-        for (const each of all) this.#onFailure(each.subscriber);
-        if (this.#isIdle) this.#clearLater();
+        this.#askLater(all);
       },
     );
     return true;
@@ -207,17 +209,16 @@ export class ReadQueue {
       this.#retry(subscriber);
       return 0;
     }
-    if (read.result.head < subscriber.readTo && read.result.publications.length === 0) {
-      // It saw less than the tail has told already: asked at once, it would be asked in every turn.
-      this.#retry(subscriber);
-      return 0;
-    }
     return subscriber.onRead(read);
   }
 
-  #onFailure(subscriber: Subscriber): void {
-    subscriber.isQueued = false;
-    if (subscriber.state === "reading") this.#retry(subscriber);
+  #askLater(all: readonly Waiting[]): void {
+    for (const { subscriber } of all) {
+      subscriber.isQueued = false;
+      if (subscriber.state === "reading") this.#retry(subscriber);
+    }
+    // They may all have gone while they waited.
+    if (this.#isIdle) this.#clearLater();
   }
 
   /** A broker's blip must not become a storm of reads: everybody pauses, with full jitter (law 15). */

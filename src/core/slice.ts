@@ -20,7 +20,7 @@ export class Slice {
   /** Monotonic milliseconds, as of the last look at the clock. */
   now: number;
   readonly #runtime: Runtime;
-  readonly #deadline: number;
+  #deadline: number;
   #writesLeft: number;
 
   constructor(runtime: Runtime, options: SliceOptions) {
@@ -28,6 +28,16 @@ export class Slice {
     this.now = runtime.now();
     this.#deadline = this.now + options.timeMsMax;
     this.#writesLeft = options.writesMax;
+  }
+
+  /** It may take so much longer from now on, in milliseconds; or less. */
+  extend(ms: number): void {
+    this.#deadline += ms;
+  }
+
+  /** What is left of it is at least so much, in milliseconds, whatever was spent. */
+  keep(ms: number): void {
+    this.#deadline = Math.max(this.#deadline, this.now + ms);
   }
 
   spendWrite(): void {

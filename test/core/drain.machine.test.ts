@@ -16,7 +16,18 @@ interface Model {
 
 class World {
   readonly bench = new Bench({ heartbeat: { stallMs: 600_000, heartbeatMs: 20_000 } });
-  readonly drain = new Drain(this.bench.hub, this.bench.runtime, OPTIONS);
+  /** Work without a connection, and when it was told that it must end. */
+  busy = 0;
+  readonly lastCalls: { readonly at: number; readonly busy: number }[] = [];
+  /** It ends its work when it is told to. */
+  isObedient = true;
+  readonly drain = new Drain(this.bench.hub, this.bench.runtime, OPTIONS, {
+    busyNow: () => this.busy,
+    lastCall: () => {
+      this.lastCalls.push({ at: this.bench.runtime.now(), busy: this.busy });
+      if (this.isObedient) this.busy = 0;
+    },
+  });
   readonly clients: Client[] = [];
   readonly acks = new Map<Client, number>();
   /** Connections that were cut while the drain ran, and of those the ones that nobody had said goodbye to. */
@@ -61,12 +72,20 @@ const onClient = (name: string, act: (client: Client, world: World) => void) => 
 const index = fc.nat({ max: 3 });
 const commands = [
   // The gateway refuses subscriptions from the drain's first moment on; only one under way slips in.
-  fc.constant(
-    command("join", async (world, model) => {
+  fc.tuple(fc.constantFrom("plain", "quiet"), fc.boolean()).map(([form, isResumable]) =>
+    command(`join ${form} ${isResumable}`, async (world, model) => {
       // After the last one has gone the gateway refuses every request.
       if (world.drain.isDrained) return;
-      world.clients.push(await world.bench.join("a"));
+      world.clients.push(await world.bench.join("a", { form: form as "quiet", isResumable }));
       model.clients += 1;
+    }),
+  ),
+  fc.tuple(fc.nat({ max: 2 }), fc.boolean()).map(([busy, isObedient]) =>
+    command(`work ${busy} ${isObedient}`, (world) => {
+      // Nor is any work begun behind the last call.
+      world.busy = world.lastCalls.length > 0 ? Math.min(busy, world.busy) : busy;
+      world.isObedient = isObedient;
+      if (world.drain.isDrained) world.busy = 0;
     }),
   ),
   fc.constant(
@@ -115,6 +134,8 @@ const commands = [
 
 async function verify({
   bench,
+  busy,
+  lastCalls,
   drain,
   clients,
   acks,
@@ -125,7 +146,7 @@ async function verify({
   for (const client of clients) {
     expect(client.connection.closedCount).toBeLessThanOrEqual(1);
     expect(acks.get(client) ?? 0).toBeLessThanOrEqual(1);
-    const goodbyes = client.text.split("event: close\n").length - 1;
+    const goodbyes = client.text.split(/^(?:event: |: )close/m).length - 1;
     expect(goodbyes).toBeLessThanOrEqual(1);
     // Nothing but comments follows.
     if (goodbyes === 1) expect(client.text).toMatch(/pool_draining\n\n(?:: heartbeat\n\n)*$/);
@@ -138,6 +159,16 @@ async function verify({
   expect(told).toBeLessThanOrEqual(left);
   const isEarly = hastenedAt === undefined && now < startedAt + OPTIONS.deadlineMs;
   if (isEarly) expect(byHow.deadline).toBe(0);
+  if (isEarly && busy > 0) expect(drain.isDrained).toBe(false);
+  // Who cannot come back is told nothing before the deadline.
+  const staying = clients.filter(({ subscriber }) => !subscriber.isResumable);
+  if (isEarly) for (const { text } of staying) expect(text).not.toContain("close");
+  expect(lastCalls.length).toBeLessThanOrEqual(1);
+  for (const { at } of lastCalls) {
+    const dueAt = Math.min(startedAt + OPTIONS.deadlineMs - 300, hastenedAt ?? Infinity);
+    expect(at).toBeGreaterThanOrEqual(dueAt);
+    expect(at).toBeLessThanOrEqual(dueAt + 20);
+  }
 }
 
 test("law 20 law 23 P06 P07 A09: whatever happens in whatever order, a drain ends in time, each connection ends once, and the counts add up", async () => {
@@ -158,7 +189,8 @@ test("law 20 law 23 P06 P07 A09: whatever happens in whatever order, a drain end
       expect(byHow.ack).toBeLessThanOrEqual(acks.size);
       expect(byHow.left).toBe(world.cutEarly);
       expect(byHow.closed + byHow.left).toBeLessThanOrEqual(world.cuts);
-      expect(isForced).toBe(byHow.deadline > 0);
+      const isCut = world.lastCalls.some(({ busy }) => busy > 0);
+      expect(isForced).toBe(byHow.deadline > 0 || isCut);
       for (const [how, count] of Object.entries(byHow)) {
         expect(bench.hub.metrics.get("sluice_drain_closed_total", how)).toBe(count);
       }

@@ -59,15 +59,21 @@ describe("the flush", () => {
     expect(bench.hub.metrics.plain.sluice_flush_slices_total - before).toBe(3);
   });
 
-  test("bounds a slice by time", async () => {
-    const bench = new Bench({ slices: { timeMsMax: 5 } });
-    const clients = await joinMany(bench, 100, "a", 1);
-    await bench.publish("a", "1");
-    await bench.runtime.runTurn();
-    // The clock is read at each 16th write: the bound is kept to within that.
-    expect(count(clients)).toBeLessThanOrEqual(5 + 16);
-    await bench.runtime.runTurns();
-    expect(count(clients)).toBe(100);
+  test("bounds a slice by time, of a tenant that says little by 5 ms more", async () => {
+    for (const [bytes, boundMs] of [
+      [1, 5 + 5],
+      [400 * KIB, 5],
+    ] as const) {
+      const bench = new Bench({ slices: { timeMsMax: 5 } });
+      const clients = await joinMany(bench, 100, "a", 1);
+      // Once it has been written to two of them it is more than a light tenant may say.
+      await bench.publish("a", "x".repeat(bytes));
+      await bench.runtime.runTurn();
+      // The clock is read at each 16th write: both bounds are kept to within that.
+      expect(count(clients)).toBeLessThanOrEqual(boundMs + 2 * 16);
+      await bench.runtime.runTurns();
+      expect(count(clients)).toBe(100);
+    }
   });
 
   test("serves what was appended between two slices in the next window, exactly", async () => {

@@ -15,6 +15,7 @@ const TOPICS = ["a", "b"];
 interface ModelClient {
   readonly index: number;
   readonly topics: readonly string[];
+  readonly isResumable: boolean;
   /** Nothing was said, goodbye was, or it is over. */
   phase: "open" | "told" | "over";
   isBlocked: boolean;
@@ -30,6 +31,8 @@ interface Real {
   readonly clients: Client[];
   /** How often, and why, each connection was told to have ended. */
   readonly ends: Map<string, DisconnectReason[]>;
+  /** How often each was told that it is gone, by its number. */
+  readonly gone: number[];
 }
 
 type Command = fc.AsyncCommand<Model, Real>;
@@ -44,6 +47,9 @@ async function settle(model: Model, real: Real): Promise<void> {
     expect(connection.closedCount).toBeLessThanOrEqual(1);
     expect(real.ends.get(connection.id)?.length ?? 0).toBe(connection.closedCount);
     expect(subscriber.state === "closed").toBe(connection.closedCount === 1);
+    expect(real.gone[client.index]).toBe(connection.closedCount);
+    // Who could not come back is not sent away for its age.
+    if (!client.isResumable) expect(real.ends.get(connection.id) ?? []).not.toContain("max_age");
   }
 }
 
@@ -93,18 +99,28 @@ const COMMANDS = [
     .tuple(
       fc.constantFrom(["a"], ["b"], ["a", "b"], ["*"]),
       fc.constantFrom("comment", "event", "ack"),
+      fc.constantFrom("enveloped", "quiet"),
+      fc.boolean(),
     )
-    .map(([topics, heartbeat]) =>
+    .map(([topics, heartbeat, form, isResumable]) =>
       command(
-        `attach(${topics.join()}, ${heartbeat})`,
+        `attach(${topics.join()}, ${heartbeat}, ${form}, ${isResumable})`,
         (model) => model.clients.length < 8,
-        async (model, { bench, clients }) => {
+        async (model, { bench, clients, gone }) => {
+          const index = clients.length;
+          gone[index] = 0;
           clients.push(
-            await bench.join(topics, { heartbeat: heartbeat as "ack", form: "enveloped" }),
+            await bench.join(topics, {
+              heartbeat: heartbeat as "ack",
+              form: form as "quiet",
+              isResumable,
+              onGone: () => (gone[index] = (gone[index] ?? 0) + 1),
+            }),
           );
           model.clients.push({
-            index: clients.length - 1,
+            index,
             topics,
+            isResumable,
             phase: "open",
             isBlocked: false,
           });
@@ -117,8 +133,20 @@ const COMMANDS = [
       () => true,
       async (_model, { bench }) => {
         const pad = "x".repeat(4_000);
-        await bench.runtime.resolve(
-          bench.publish(topic, ...Array.from({ length: count }, () => pad)),
+        // It may have ended.
+        const published = bench.publish(topic, ...Array.from({ length: count }, () => pad));
+        await bench.runtime.resolve(published.catch(() => undefined));
+      },
+    ),
+  ),
+  fc.tuple(fc.constantFrom(...TOPICS), fc.boolean()).map(([topic, isEnd]) =>
+    command(
+      `${isEnd ? "end" : "reopen"}(${topic})`,
+      () => true,
+      async (_model, { bench }) => {
+        const { hub, runtime } = bench;
+        await runtime.resolve<unknown>(
+          isEnd ? hub.end("t", topic, "done") : hub.declare("t", topic, {}),
         );
       },
     ),
@@ -223,6 +251,7 @@ test("law 23: in every order of what may happen to subscribers nothing is left o
         unsteady: unsteady as unknown as UnsteadyBroker,
         clients: [],
         ends: new Map(),
+        gone: [],
       };
       bench.hub.onConnectionEnd(({ connection }, reason) => {
         const id = connection?.id ?? "";
@@ -241,11 +270,11 @@ async function expectNothingLeft({ bench, clients, ends }: Real): Promise<void> 
     const seqs = client.events.map(({ lastEventId }) => seqOf(lastEventId));
     const epochs = new Set(client.events.map(({ lastEventId }) => lastEventId.split(".")[0]));
     if (epochs.size === 1) expect(seqs).toEqual([...new Set(seqs)].sort((x, y) => x - y));
-    const closes = client.blocks.filter((block) => block === "close");
+    const closes = client.blocks.filter(isClose);
     expect(closes.length).toBeLessThanOrEqual(1);
     // Behind goodbye nothing follows but comments.
     const behind =
-      closes.length === 0 ? [] : client.blocks.slice(client.blocks.indexOf("close") + 1);
+      closes.length === 0 ? [] : client.blocks.slice(client.blocks.findIndex(isClose) + 1);
     expect(behind.filter((block) => !block.startsWith(":"))).toEqual([]);
   }
   for (const [index, { connection, subscriber }] of clients.entries()) {
@@ -270,6 +299,10 @@ async function expectNothingLeft({ bench, clients, ends }: Real): Promise<void> 
   await hub.close();
   await bench.runtime.run(10_000);
   expect(bench.runtime.timersNow).toBe(0);
+}
+
+function isClose(block: string): boolean {
+  return block === "close" || block.startsWith(": close ");
 }
 
 const ACTORS = ["subscribe", "publish", "unsubscribe", "close", "drain"] as const;
