@@ -27,6 +27,8 @@ function onRequest(request, response) {
     }
     return void response.end(text);
   }
+  // One event, for who measures how long the first one takes.
+  if (request.url.startsWith("/first")) return void response.end(frame(0, nowMicros(), 150));
   // A beginning, so that the head leaves whatever buffers it.
   response.write(": hello\n\n");
   const stream = { response, number: 0, due: schedule?.begin(streams.size) };

@@ -56,8 +56,8 @@ export class FlushScheduler {
     this.#isScheduled = false;
     this.#metrics.plain.sluice_flush_slices_total += 1;
     const slice = new Slice(this.#runtime, this.#slices);
-    // Where they are so many that they fill every slice, the others would wait for ever.
     slice.extend(LIGHT_MS_MORE);
+    // Where they are so many that they fill every slice, the others would wait for ever.
     if (!this.#isTurnOfAll) this.#serveLight(slice);
     this.#isTurnOfAll = slice.isSpent && !this.#isTurnOfAll;
     slice.extend(-LIGHT_MS_MORE);

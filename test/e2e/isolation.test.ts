@@ -227,7 +227,7 @@ test.each(["HTTP/1.1", "HTTP/2"] as const)(
       ["GET", 200],
       ["POST", 200],
       ["stream", 300],
-      ["resumed", 100],
+      ["resumed", 50],
       ["open", 100],
       ["run", 200],
       ["run again", 30],

@@ -241,7 +241,7 @@ export class Feed {
   readonly #sink: SourceSink = {
     event: ({ fields, id }) => {
       if (this.#isGapDue) this.#tellGap();
-      if (id !== undefined) this.#lastUpstreamId = id;
+      this.#lastUpstreamId = id;
       return this.#append(fields);
     },
     reconnected: (isResumed) => {

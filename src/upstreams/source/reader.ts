@@ -8,6 +8,17 @@ import { createScanner } from "../../wire/scan.ts";
 import type { ScannedEvent, Scanner } from "../../wire/scan.ts";
 import type { SourceSink } from "./sink.ts";
 
+/** What no stream can say, because it is a line end: it has given no id yet. */
+const NONE_YET = "\n";
+/** A longer id would make a head that servers refuse: many read 8 KiB in all, Node 16. */
+const ID_LENGTH_MAX = 4_096;
+// oxlint-disable-next-line no-control-regex -- what a header value must not hold (RFC 9110, 5.5)
+const CONTROLS = /[\0-\x08\x0a-\x1f\x7f]/;
+/** Who is heard behind this has not only come back to break again, in milliseconds. */
+const LIFE_MS_MIN = 10_000;
+/** A frame may be so much larger than its data: U+FFFD for one byte, seven bytes for an empty line. */
+const FRAMING_MAX = 2;
+
 export interface ReadOptions {
   readonly sink: SourceSink;
   readonly runtime: Runtime;
@@ -19,7 +30,7 @@ export interface ReadOptions {
   readonly lastEventId: string;
   readonly signal: AbortSignal;
   onRetry(retryMs: number): void;
-  /** An event has come. */
+  /** The stream is of use: an event has come, or anything when it had been open for a while. */
   onLife(): void;
 }
 
@@ -27,7 +38,7 @@ export interface ReadOptions {
 export interface StreamEnd {
   readonly reason: "ended" | "broken" | "failed";
   readonly error?: SluiceError;
-  /** The upstream's id of the last whole block. */
+  /** Where to go on: the upstream's id that holds after the last whole block, or "". */
   readonly lastEventId: string;
 }
 
@@ -45,6 +56,7 @@ class StreamReader {
   readonly #scanner: Scanner;
   /** Nothing with an id has come yet behind the id that was asked for. */
   #isAtPlace: boolean;
+  readonly #openedAt: number;
   #heardAt: number;
   #watch: Timer | undefined;
   /** Promises of the sink that are awaited; while there are any the body is paused. */
@@ -58,8 +70,10 @@ class StreamReader {
     this.#options = options;
     this.#resolve = resolve;
     this.#isAtPlace = lastEventId !== "";
-    this.#heardAt = runtime.now();
+    this.#openedAt = runtime.now();
+    this.#heardAt = this.#openedAt;
     this.#scanner = createScanner({
+      lastEventId: NONE_YET,
       eventBytesMax,
       lineBytesMax,
       onEvent: (event) => this.#onEvent(event),
@@ -79,15 +93,19 @@ class StreamReader {
     if (signal.aborted) this.#onAbort();
   }
 
-  readonly #onAbort = (): void => this.#finish({ reason: "ended" });
+  readonly #onAbort = (): void => {
+    if (this.#isOver) this.#settle();
+    else this.#finish({ reason: "ended" });
+  };
 
   readonly #onData = (chunk: Uint8Array): void => {
     if (this.#isOver) return;
     this.#heardAt = this.#options.runtime.now();
+    if (this.#heardAt - this.#openedAt >= LIFE_MS_MIN) this.#options.onLife();
     try {
       this.#scanner.push(chunk);
     } catch (error) {
-      this.#finish({ reason: "failed", error: unreadable(error) });
+      this.#refuse(unreadable(error));
     }
   };
 
@@ -95,7 +113,7 @@ class StreamReader {
   #onEvent({ event, data, lastEventId }: ScannedEvent): void {
     const { sink, metrics } = this.#options;
     if (this.#isOver) return;
-    const isAtPlace = this.#isAtPlace && lastEventId !== "";
+    const isAtPlace = this.#isAtPlace && lastEventId !== NONE_YET;
     if (isAtPlace) this.#isAtPlace = false;
     // U12: some origins begin with the very event that the id names. Its readers have it.
     if (isAtPlace && lastEventId === this.#options.lastEventId) {
@@ -105,6 +123,11 @@ class StreamReader {
     // It would not be the same event without it, and no parser lets it pass as it is.
     if (event.includes("\0")) {
       metrics.add("sluice_upstream_events_dropped_total", "name_invalid");
+      return;
+    }
+    if (this.#isTooLarge(event, data)) {
+      const text = `an event is longer than eventBytesMax, ${this.#options.eventBytesMax} bytes`;
+      this.#refuse(new SluiceError("upstream_event_too_large", text));
       return;
     }
     metrics.plain.sluice_upstream_events_total += 1;
@@ -122,10 +145,27 @@ class StreamReader {
     }
   }
 
-  /** Where the stream has given no id yet, the one that was asked for still holds. */
+  /**
+   * Where the stream has given no id yet, the one that was asked for still holds. An empty id takes it back
+   * (WHATWG HTML, 9.2.6), and so does one that no request can carry.
+   */
   #placeOf(id: string): string | undefined {
-    const place = id === "" ? this.#options.lastEventId : id;
-    return place === "" ? undefined : place;
+    const place = id === NONE_YET ? this.#options.lastEventId : id;
+    return place === "" || place.length > ID_LENGTH_MAX || CONTROLS.test(place) ? undefined : place;
+  }
+
+  /** Counts bytes only where there might be too many. */
+  #isTooLarge(event: string, data: string): boolean {
+    const bytesMax = this.#options.eventBytesMax * FRAMING_MAX;
+    if ((event.length + data.length) * 7 <= bytesMax) return false;
+    let bytes = Buffer.byteLength(event) + Buffer.byteLength(data);
+    for (let at = data.indexOf("\n"); at !== -1; at = data.indexOf("\n", at + 1)) bytes += 6;
+    return bytes > bytesMax;
+  }
+
+  #refuse(error: SluiceError): void {
+    this.#options.metrics.add("sluice_upstream_events_dropped_total", "too_large");
+    this.#finish({ reason: "failed", error }, false);
   }
 
   #wait(taken: Promise<void>): void {
@@ -140,16 +180,21 @@ class StreamReader {
         else this.#body.resume();
       },
       (error: unknown) => {
-        this.#waits = 0;
-        this.#end = undefined;
-        this.#finish({ reason: "failed", error: notTaken(error) });
+        const end = { reason: "failed", error: notTaken(error) } as const;
+        this.#finish(end);
+        // Also if the stream has broken meanwhile: there is nobody to go on for.
+        this.#end = end;
+        this.#settle();
       },
     );
   }
 
   #watchFor(ms: number): void {
     const { runtime, idleMsMax } = this.#options;
-    this.#watch = runtime.after(ms, () => {
+    // When this process has stood still, what was said meanwhile lies in the socket, and is read first.
+    this.#watch = runtime.after(ms, () => runtime.defer(judge));
+    const judge = (): void => {
+      if (this.#isOver) return;
       const leftMs = this.#heardAt + idleMsMax - runtime.now();
       // While the sink makes it wait the silence is ours.
       if (leftMs > 0 || this.#waits > 0) return this.#watchFor(Math.max(leftMs, idleMsMax / 10));
@@ -158,16 +203,15 @@ class StreamReader {
         `the upstream stream was silent for ${idleMsMax} ms`,
       );
       this.#finish({ reason: "broken", error });
-    });
+    };
   }
 
-  #finish(end: Omit<StreamEnd, "lastEventId">): void {
+  #finish(end: Omit<StreamEnd, "lastEventId">, isCutCounted = true): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#watch?.cancel();
-    this.#options.signal.removeEventListener("abort", this.#onAbort);
     const isCut = this.#scanner.end();
-    if (isCut && !this.#options.signal.aborted) {
+    if (isCut && isCutCounted && !this.#options.signal.aborted) {
       this.#options.metrics.add("sluice_upstream_events_dropped_total", "cut");
     }
     this.#body.on("error", () => {}).destroy();
@@ -178,6 +222,7 @@ class StreamReader {
 
   #settle(): void {
     if (this.#end === undefined) return;
+    this.#options.signal.removeEventListener("abort", this.#onAbort);
     const lastEventId = this.#placeOf(this.#scanner.lastEventId) ?? "";
     this.#resolve({ ...this.#end, lastEventId });
   }

@@ -4,7 +4,10 @@ export interface SourceEvent {
   readonly fields: Uint8Array;
   /** `message` where the stream names none. */
   readonly event: string;
-  /** The upstream's id of it, or of the newest block before it that had one. */
+  /**
+   * The upstream's id of it, or of the newest block before it that had one. Undefined if there is none behind
+   * which the origin could be asked to go on: never given, taken back, or no value of a header.
+   */
   readonly id: string | undefined;
 }
 
@@ -14,7 +17,7 @@ export interface SourceSink {
   event(event: SourceEvent): void | Promise<void>;
   /**
    * The stream was lost and is back. `isResumed`: it was asked with an id that it had given; otherwise it
-   * began anew, and what it said in between is unknown.
+   * began anew, and what it said in between is unknown. Must not throw.
    */
   reconnected?(isResumed: boolean): void;
 }

@@ -199,7 +199,10 @@ class UpstreamSource implements Source {
         if (this.#isAborted) return { reason: "aborted" };
         error = toUpstreamError(thrown);
         atLeastMs = 0;
-        if (!error.row.isRetryable) return { reason: "failed", error };
+        if (!error.row.isRetryable) {
+          metrics.add("sluice_upstream_reconnects_total", "refused");
+          return { reason: "failed", error };
+        }
       }
       metrics.add("sluice_upstream_reconnects_total", "failed");
     }
