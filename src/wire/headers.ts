@@ -19,12 +19,12 @@ const STREAM: Headers = {
   "X-Content-Type-Options": "nosniff",
 };
 
-// By version. HTTP/1.1 gets no Connection header, because persistence is its default, and no
-// Transfer-Encoding, because Node adds it. An HTTP/1.0 body of unknown length ends where the
-// connection does. HTTP/2 forbids both (RFC 9113, 8.2.2), and capitals in names (8.2.1).
+// By version. A stream's connection closes with it, so it says so (RFC 9112, 9.6): a client that had
+// queued its next request there would be reset. HTTP/1.1 gets no Transfer-Encoding, because Node adds
+// it. HTTP/2 forbids both (RFC 9113, 8.2.2), and capitals in names (8.2.1).
 const STREAM_HEADERS: Readonly<Record<HttpVersion, Headers>> = {
   "1.0": Object.freeze({ ...STREAM, Connection: "close" }),
-  "1.1": Object.freeze({ ...STREAM }),
+  "1.1": Object.freeze({ ...STREAM, Connection: "close" }),
   "2": Object.freeze(lowerCased(STREAM)),
 };
 

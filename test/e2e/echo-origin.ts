@@ -7,8 +7,10 @@ import type { Readable } from "node:stream";
 import { seededRandom } from "../../src/testing/random.ts";
 import { listen } from "../upstreams/pool/origins.ts";
 
-/** A user's nonce, wherever it stands. */
-export const NONCES = /N\d+_\d+_[0-9a-z]+N/g;
+/** A user's nonce, wherever it stands: no random id of Sluice's has a `~`. */
+export const NONCES = /~\d+_\d+_[0-9a-z]+~/g;
+/** What one response to a request without credentials says. */
+export const OPEN_WORDS = /~m\d+~/g;
 /** Times that an answer says its nonce. */
 export const WORDS = 30;
 
@@ -97,13 +99,13 @@ export class EchoOrigin {
     const isOpen = path === "/open";
     if (isOpen) this.minted += 1;
     const nonce = (headers.authorization ?? "").slice("Bearer ".length);
-    const word = isOpen ? `M${this.minted}M` : nonce;
+    const word = isOpen ? `~m${this.minted}~` : nonce;
     const lastEventId = headers["last-event-id"]?.toString();
     this.#look(JSON.stringify(headers), nonce, isOpen ? 0 : 2);
     body.on("error", () => {});
     body.on("data", (chunk: Buffer) => this.#look(chunk.toString(), nonce, 0));
     // Places that Sluice gives stay with Sluice. What comes is the origin's own, given to the same user.
-    const hasOwnPlace = lastEventId?.startsWith(isOpen ? "M" : `${nonce}.`) ?? true;
+    const hasOwnPlace = lastEventId?.startsWith(isOpen ? "~m" : `${nonce}.`) ?? true;
     if (!hasOwnPlace) this.foreign.push(`Last-Event-ID ${lastEventId} with ${nonce}`);
     const isText = path === "/page";
     answer.head({

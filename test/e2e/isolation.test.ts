@@ -5,7 +5,7 @@ import { seededRandom } from "../../src/testing/random.ts";
 import type { PoolOptionsInput } from "../../src/upstreams/pool/pool-options.ts";
 import { startFront } from "../gateway/proxy/support.ts";
 import type { Front } from "../gateway/proxy/support.ts";
-import { EchoOrigin, NONCES, WORDS } from "./echo-origin.ts";
+import { EchoOrigin, NONCES, OPEN_WORDS, WORDS } from "./echo-origin.ts";
 
 const TENANTS = 200;
 const USERS = 600;
@@ -90,7 +90,7 @@ class Storm {
   async rage(): Promise<void> {
     const users: User[] = Array.from({ length: USERS }, (_, index) => {
       const tenant = index % TENANTS;
-      const nonce = `N${tenant}_${index}_${Math.floor(this.#random() * 1e9).toString(36)}N`;
+      const nonce = `~${tenant}_${index}_${Math.floor(this.#random() * 1e9).toString(36)}~`;
       const credentials = { authorization: `Bearer ${nonce}`, cookie: `session=${nonce}` };
       return { tenant, nonce, headers: { "x-tenant": String(tenant), ...credentials } };
     });
@@ -150,14 +150,14 @@ class Storm {
       path: "/open",
       headers: { "x-tenant": String(tenant), accept: "text/event-stream" },
       leaveMs,
-      isEnough: (text) => text.split("\ndata: M").length > WORDS,
+      isEnough: (text) => text.split("\ndata: ~m").length > WORDS,
     });
-    for (const word of JSON.stringify(got).match(/M\d+M/g) ?? []) {
+    for (const word of JSON.stringify(got).match(OPEN_WORDS) ?? []) {
       const its = this.tenantOfWord.get(word) ?? tenant;
       this.tenantOfWord.set(word, its);
       if (its !== tenant) this.wrong.push(`${word} of tenant ${its} for ${tenant}`);
     }
-    this.#look("open", user, got, leaveMs, got.text.split("\ndata: M").length > WORDS);
+    this.#look("open", user, got, leaveMs, got.text.split("\ndata: ~m").length > WORDS);
   }
 
   async #startRun(user: User, leaveMs: number | undefined): Promise<void> {

@@ -1,5 +1,6 @@
+import { Agent, request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { feedTenant } from "../../src/core/feed-tenant.ts";
 import { selectTopics } from "../../src/core/selection.ts";
 import { createHub, DEFAULT_TENANT } from "../../src/gateway/hub.ts";
@@ -200,6 +201,28 @@ describe("/v1/runs/{id}", () => {
     expect(reader.events.map(({ event }) => event)).toEqual(["message", "message", "end"]);
   });
 });
+
+test("a client that queues its next request on the connection of a stream is not reset: it was told to open another", async () => {
+  const { hub, url } = await startHub();
+  const { say, end } = spoken(hub, "r");
+  say("a");
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  onTestFinished(() => agent.destroy());
+  const [first, second] = [get(agent, `${url}/v1/runs/r`), get(agent, `${url}/v1/runs/none`)];
+  await vi.waitFor(() => expect(hub.core.connectionsNow).toBe(1));
+  end();
+  expect(await first).toBe(200);
+  expect(await second).toBe(404);
+});
+
+function get(agent: Agent, url: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { agent }, (response) => {
+      response.resume().on("end", () => resolve(response.statusCode ?? 0));
+    });
+    sent.on("error", reject).end();
+  });
+}
 
 test("hub.run refuses options out of their bounds, and ids that are no names", () => {
   const hub = createHub();

@@ -32,9 +32,9 @@ describe.each(VERSIONS)("over HTTP/%s", (version) => {
   });
 });
 
-test("only an HTTP/1.0 stream names its connection: it ends where the stream does", () => {
+test("a stream on HTTP/1 says that its connection ends with it", () => {
   expect(streamHeaders("1.0")["Connection"]).toBe("close");
-  expect(new Headers(streamHeaders("1.1")).has("connection")).toBe(false);
+  expect(streamHeaders("1.1")["Connection"]).toBe("close");
   expect(new Headers(streamHeaders("2")).has("connection")).toBe(false);
 });
 

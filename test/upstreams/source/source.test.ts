@@ -218,7 +218,9 @@ describe("a source", () => {
       },
     );
     await vi.waitFor(() => expect(events.length).toBeGreaterThan(9));
+    const { arrayBuffers } = process.memoryUsage();
     const stuckAt = await settled(() => index);
+    expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(8 * 1024 * 1024);
     // What is under way lies in the sockets' buffers, not in this process (40 MB were offered).
     expect(stuckAt).toBeLessThan(total / 2);
     expect(events.length).toBeLessThan(1_000);
