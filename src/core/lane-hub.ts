@@ -21,6 +21,9 @@ import { Window } from "./window.ts";
  */
 export const PENDING_BYTES_MAX = 8 * 1024 * 1024;
 
+/** What a window takes of them, in bytes of frames, at most: so much again is copied while it is served. */
+const WINDOW_BYTES_MAX = 1024 * 1024;
+
 /** The tenant whose lane this is. */
 export interface LaneTenant {
   readonly name: string;
@@ -200,20 +203,27 @@ export class LaneHub implements SubscriberHome, Sharer {
   }
 
   /**
-   * Takes what is pending into a window, but no more than one batch: whatever topics a subscriber
-   * follows, what it is written at once is bounded. A further window costs little.
+   * Takes what is pending into a window, but no more than one batch for anybody: of a topic, and of all
+   * topics together whose subscribers follow several. Whoever follows one topic of many is written
+   * once with all that waited for it, so that a backlog costs fewer writes than what made it.
    */
   #freeze(): void {
     const from = this.settledTo;
     const dirty: Route[] = [];
     let bytes = 0;
+    let mixedBytes = 0;
     for (let next = this.#pending.first(); next !== undefined; next = this.#pending.first()) {
       const route = this.#routes.find(next.topic);
       if (route !== undefined) {
-        if (dirty.length > 0 && bytes + next.bytes > BATCH_BYTES_MAX) break;
-        if (route.window.length === 0) dirty.push(route);
+        const { isMixed, windowBytes } = route;
+        const written = isMixed ? Math.max(mixedBytes, windowBytes) : windowBytes;
+        if (written > 0 && written + next.bytes > BATCH_BYTES_MAX) break;
+        if (bytes > 0 && bytes + next.bytes > WINDOW_BYTES_MAX) break;
+        if (windowBytes === 0) dirty.push(route);
         route.window.push(next);
+        route.windowBytes = windowBytes + next.bytes;
         bytes += next.bytes;
+        if (isMixed) mixedBytes += next.bytes;
       }
       this.#pending.shift();
       this.#pendingBytes -= next.bytes;

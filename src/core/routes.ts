@@ -8,6 +8,8 @@ export class Audience {
   readonly pattern: Pattern | undefined;
   /** A set may be changed while a flush walks it: what is deleted is not visited, what is added is. */
   readonly subscribers = new Set<Subscriber>();
+  /** Of them, those that follow something else too. Of a pattern it says nothing. */
+  mixedNow = 0;
 
   constructor(pattern?: Pattern) {
     this.pattern = pattern;
@@ -22,11 +24,17 @@ export class Route {
   audiences: readonly Audience[] = [this.direct];
   /** Publications of the window that is being served; empty between windows. */
   window: Publication[] = [];
+  windowBytes = 0;
   /** Of the topic, as its newest event told; unknown until there was one. */
   lane: Lane | undefined = undefined;
 
   constructor(topic: string) {
     this.topic = topic;
+  }
+
+  /** What the window holds of it may be written in one batch with what it holds of other topics. */
+  get isMixed(): boolean {
+    return this.audiences.length > 1 || this.direct.mixedNow > 0;
   }
 
   /** Nobody follows it: audiences of patterns go with their last subscriber. */
@@ -59,6 +67,7 @@ export class Routes {
     for (const name of subscriber.selection.names) {
       const route = this.#routes.get(name) ?? this.#open(name);
       route.direct.subscribers.add(subscriber);
+      if (isMixed(subscriber)) route.direct.mixedNow += 1;
       this.#seen.delete(route);
     }
     for (const pattern of subscriber.selection.patterns) {
@@ -89,7 +98,9 @@ export class Routes {
     }
     for (const name of subscriber.selection.names) {
       const route = this.#routes.get(name);
-      route?.direct.subscribers.delete(subscriber);
+      if (route?.direct.subscribers.delete(subscriber) === true && isMixed(subscriber)) {
+        route.direct.mixedNow -= 1;
+      }
       if (route === undefined || route.direct.subscribers.size > 0) continue;
       if (route.isEmpty) this.#close(route);
       else this.#keepSeen(route);
@@ -130,4 +141,8 @@ export class Routes {
     this.#routes.delete(route.topic);
     this.#seen.delete(route);
   }
+}
+
+function isMixed({ selection }: Subscriber): boolean {
+  return selection.names.length > 1 || selection.patterns.length > 0;
 }

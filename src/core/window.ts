@@ -54,7 +54,10 @@ export class Window {
   /** Lets go of the publications. Call it when the window is done or abandoned. */
   close(): void {
     for (const root of this.#roots) root.release();
-    for (const route of this.#routes) route.window = [];
+    for (const route of this.#routes) {
+      route.window = [];
+      route.windowBytes = 0;
+    }
   }
 
   /** Refines the groups by one more dirty topic: each subscriber moves to the group that has it too. */
