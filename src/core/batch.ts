@@ -14,12 +14,25 @@ export const BATCH_BYTES_MAX = 64 * 1024;
  * the HTTP/1.1 chunk framing, so that chunked and unchunked connections share one buffer and a
  * delivery is a single write without a copy. Never changed after it was made, and never reused.
  */
-export interface Batch {
-  /** The frames alone. */
-  readonly frames: Buffer;
-  /** The same bytes as one HTTP/1.1 chunk (RFC 9112, 7.1). */
+export class Batch {
+  /** The frames as one HTTP/1.1 chunk (RFC 9112, 7.1). */
   readonly chunk: Buffer;
+  /** Of the frames alone. */
+  readonly bytes: number;
   readonly count: number;
+  readonly #start: number;
+
+  constructor(chunk: Buffer, start: number, bytes: number, count: number) {
+    this.chunk = chunk;
+    this.bytes = bytes;
+    this.count = count;
+    this.#start = start;
+  }
+
+  /** The frames alone: the same memory. */
+  get frames(): Buffer {
+    return this.chunk.subarray(this.#start, this.#start + this.bytes);
+  }
 }
 
 /** A batch of `publications`, in `form`, behind the frames `prelude` if any. */
@@ -41,11 +54,8 @@ export function batchOf(
   for (const publication of publications) offset = publication.copyTo(buffer, offset, form);
   const start = writeChunkHead(buffer, CHUNK_HEAD_BYTES_MAX, size);
   const end = writeChunkTail(buffer, offset);
-  return {
-    frames: buffer.subarray(CHUNK_HEAD_BYTES_MAX, offset),
-    chunk: buffer.subarray(start, end),
-    count: publications.length,
-  };
+  const chunk = buffer.subarray(start, end);
+  return new Batch(chunk, CHUNK_HEAD_BYTES_MAX - start, size, publications.length);
 }
 
 /** A batch of frames that are no log entries: heartbeats, `close`, the primer. */

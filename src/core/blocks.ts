@@ -1,12 +1,16 @@
 import type { MemoryAccount } from "../internal/account.ts";
+import { assert } from "../internal/assert.ts";
+import { Ring } from "../internal/ring.ts";
 
 const BLOCK_BYTES_MIN = 512;
 const BLOCK_BYTES_MAX = 64 * 1024;
 
-/** A piece of memory that holds the frames of several publications, oldest first. */
+/** A piece of memory that holds several frames, oldest first. */
 export interface Block {
   readonly bytes: Buffer;
-  /** Publications that still point into it. At zero it is unreachable and the collector takes it. */
+  /** The position of its first byte. */
+  readonly from: number;
+  /** Frames in it that are retained. At zero the log lets go of it, and the collector takes it when nobody reads it any more. */
   live: number;
 }
 
@@ -20,43 +24,61 @@ export interface Block {
  */
 export class Blocks {
   readonly #account: MemoryAccount;
-  #current: Block | undefined;
-  #used = 0;
+  readonly #blocks = new Ring<Block>();
+  /** Where the next frame begins; positions only rise. */
+  #next = 0;
+  /** The one that was asked for last: reads go from frame to frame. */
+  #found: Block | undefined;
 
   /** Blocks in use are charged to `account`. */
   constructor(account: MemoryAccount) {
     this.#account = account;
   }
 
-  /** Room for `size` bytes in one block; write them at `offset` before the next call. */
-  allocate(size: number): { block: Block; offset: number } {
-    if (this.#current === undefined || this.#used + size > this.#current.bytes.length) {
-      this.#open(size);
-    }
-    const block = this.#current as Block;
-    const offset = this.#used;
-    this.#used += size;
+  /** The position of `size` bytes in one block. */
+  allocate(size: number): number {
+    let block = this.#blocks.last();
+    if (block === undefined || this.#next + size > endOf(block)) block = this.#open(size);
     block.live += 1;
-    return { block, offset };
+    const position = this.#next;
+    this.#next += size;
+    return position;
   }
 
-  /** Counts memory that belongs to these frames but lies outside the blocks. May be negative. */
-  charge(bytes: number): void {
-    this.#account.add(bytes);
+  /** The block of a retained frame; the frame begins at `position - block.from`. */
+  at(position: number): Block {
+    const newest = this.#blocks.last();
+    if (newest !== undefined && position >= newest.from) return newest;
+    const found = this.#found;
+    if (found !== undefined && position >= found.from && position < endOf(found)) return found;
+    const index = this.#blocks.search(({ from }) => from > position) - 1;
+    this.#found = this.#blocks.at(index);
+    return this.#found;
   }
 
-  release(block: Block): void {
+  /** The oldest frame, at `position`, is retained no more. */
+  release(position: number): void {
+    const block = this.#blocks.first() as Block;
+    assert(position >= block.from && position < endOf(block), "only the oldest frame is released");
     block.live -= 1;
     if (block.live > 0) return;
+    this.#blocks.shift();
     this.#account.add(-block.bytes.length);
-    if (block === this.#current) this.#current = undefined;
+    if (this.#found === block) this.#found = undefined;
   }
 
-  #open(size: number): void {
-    const previous = this.#current?.bytes.length ?? 0;
-    const grown = Math.min(BLOCK_BYTES_MAX, Math.max(BLOCK_BYTES_MIN, previous * 2));
-    this.#current = { bytes: Buffer.allocUnsafeSlow(Math.max(grown, size)), live: 0 };
-    this.#used = 0;
-    this.#account.add(this.#current.bytes.length);
+  #open(size: number): Block {
+    const previous = this.#blocks.last();
+    const grown = Math.max(BLOCK_BYTES_MIN, (previous?.bytes.length ?? 0) * 2);
+    const length = Math.max(Math.min(BLOCK_BYTES_MAX, grown), size);
+    if (previous !== undefined) this.#next = endOf(previous);
+    const block = { bytes: Buffer.allocUnsafeSlow(length), from: this.#next, live: 0 };
+    this.#blocks.push(block);
+    this.#account.add(length);
+    return block;
   }
+}
+
+function endOf({ bytes, from }: Block): number {
+  return from + bytes.length;
 }

@@ -2,6 +2,8 @@ import { batchOf } from "./batch.ts";
 import type { Batch } from "./batch.ts";
 import type { Publication, WireForm } from "./publication.ts";
 
+const NONE: readonly Publication[] = [];
+
 /** A topic that has something in the window. */
 export interface DirtyTopic {
   /** Its publications, in order. */
@@ -61,7 +63,7 @@ export class Group {
 
   /** Encoded at the first call for each form. */
   batch(form: WireForm): Batch {
-    const publications = this.#publications ?? [];
+    const publications = this.#publications ?? NONE;
     if (form === "plain" || (form === "quiet" && !this.hasEnd)) {
       return (this.#plain ??= batchOf(publications, "plain"));
     }
@@ -71,11 +73,12 @@ export class Group {
 
   /** Lets go of everything; subscribers may hold on to the empty shell until the next window. */
   release(): void {
-    this.#publications = [];
+    this.#publications = NONE;
     this.#plain = undefined;
     this.#enveloped = undefined;
     this.#quiet = undefined;
-    for (const child of this.#children?.values() ?? []) child.release();
+    if (this.#children === undefined) return;
+    for (const child of this.#children.values()) child.release();
     this.#children = undefined;
   }
 }

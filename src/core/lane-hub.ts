@@ -219,8 +219,12 @@ export class LaneHub implements SubscriberHome, Sharer {
         const written = isMixed ? Math.max(mixedBytes, windowBytes) : windowBytes;
         if (written > 0 && written + next.bytes > BATCH_BYTES_MAX) break;
         if (bytes > 0 && bytes + next.bytes > WINDOW_BYTES_MAX) break;
-        if (windowBytes === 0) dirty.push(route);
-        route.window.push(next);
+        if (windowBytes > 0) route.window.push(next);
+        else {
+          // Mostly it stays alone, and an array that was pushed to has room for 17.
+          route.window = [next];
+          dirty.push(route);
+        }
         route.windowBytes = windowBytes + next.bytes;
         bytes += next.bytes;
         if (isMixed) mixedBytes += next.bytes;

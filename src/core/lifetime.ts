@@ -158,7 +158,7 @@ export abstract class Lifetime extends SubscriberRecord implements Waiter {
     const { plain } = this.home.metrics;
     plain.sluice_writes_total += 1;
     plain.sluice_deliveries_total += batch.count;
-    plain.sluice_delivery_bytes_total += batch.frames.length;
+    plain.sluice_delivery_bytes_total += batch.bytes;
     this.events += batch.count;
     this.wroteAt = now;
     if (this.connection?.write(batch) === true) this.pending?.begin(this, now);

@@ -5,7 +5,7 @@ import type { TopicLog } from "./topic-log.ts";
 interface Reader {
   readonly log: TopicLog;
   index: number;
-  next: Publication;
+  nextSeq: number;
 }
 
 /**
@@ -24,17 +24,18 @@ export function mergeLogs(
     if (log.last <= after) continue;
     const index = log.indexAfter(after);
     if (index === log.length) continue;
-    const next = log.at(index);
-    if (next.seq > upTo) continue;
-    heap.push({ log, index, next });
+    const nextSeq = log.seqAt(index);
+    if (nextSeq > upTo) continue;
+    heap.push({ log, index, nextSeq });
     siftUp(heap);
   }
   const publications: Publication[] = [];
   let bytes = 0;
   for (let reader = heap[0]; reader !== undefined; reader = heap[0]) {
     if (bytes >= bytesMax) return { publications, isComplete: false };
-    publications.push(reader.next);
-    bytes += reader.next.bytes;
+    const publication = reader.log.at(reader.index);
+    publications.push(publication);
+    bytes += publication.bytes;
     advance(heap, reader, upTo);
   }
   return { publications, isComplete: true };
@@ -42,9 +43,9 @@ export function mergeLogs(
 
 function advance(heap: Reader[], top: Reader, upTo: number): void {
   top.index += 1;
-  const next = top.index < top.log.length ? top.log.at(top.index) : undefined;
-  if (next !== undefined && next.seq <= upTo) {
-    top.next = next;
+  const nextSeq = top.index < top.log.length ? top.log.seqAt(top.index) : Infinity;
+  if (nextSeq <= upTo) {
+    top.nextSeq = nextSeq;
   } else {
     const last = heap.pop();
     if (last === undefined || last === top) return;
@@ -77,7 +78,7 @@ function siftDown(heap: Reader[]): void {
 }
 
 function seqAt(heap: readonly Reader[], index: number): number {
-  return (heap[index] as Reader).next.seq;
+  return (heap[index] as Reader).nextSeq;
 }
 
 function swap(heap: Reader[], a: number, b: number): void {

@@ -16,6 +16,9 @@ export class Audience {
   }
 }
 
+/** Never pushed to. */
+export const NOTHING: Publication[] = [];
+
 /** One topic that somebody follows, and what the frozen window holds of it. */
 export class Route {
   readonly topic: string;
@@ -23,7 +26,7 @@ export class Route {
   /** `direct` first, then one for each pattern that matches. A subscriber may be in several. */
   audiences: readonly Audience[] = [this.direct];
   /** Publications of the window that is being served; empty between windows. */
-  window: Publication[] = [];
+  window: Publication[] = NOTHING;
   windowBytes = 0;
   /** Of the topic, as its newest event told; unknown until there was one. */
   lane: Lane | undefined = undefined;

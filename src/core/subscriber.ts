@@ -101,7 +101,7 @@ export class Subscriber extends Lifetime implements ConnectionOwner {
         ? read.batch(this.form, prelude)
         : batchOf(publications, this.form, prelude);
       this.write(batch, this.home.now());
-      bytes = batch.frames.length;
+      bytes = batch.bytes;
     }
     if (isGap) this.#sentId(placeOf(result));
     this.#advance({ ...result, publications });
@@ -128,7 +128,7 @@ export class Subscriber extends Lifetime implements ConnectionOwner {
     const { plain } = this.home.metrics;
     plain.sluice_writes_total += 1;
     plain.sluice_deliveries_total += batch.count;
-    plain.sluice_delivery_bytes_total += batch.frames.length;
+    plain.sluice_delivery_bytes_total += batch.bytes;
     this.events += batch.count;
     this.cursor = group.last;
     this.idSent = group.last;
@@ -137,7 +137,7 @@ export class Subscriber extends Lifetime implements ConnectionOwner {
     if (connection.write(batch)) this.pending?.begin(this, now);
     // Whether all its topics have ended is for the log to say; this is rare.
     if (group.hasEnd && this.state === "live") this.fallBack(from);
-    return batch.frames.length;
+    return batch.bytes;
   }
 
   /** Leaves the windows and reads the log, from its cursor or from `settledTo`, up to which it has everything. */

@@ -15,6 +15,8 @@ import { TopicLog } from "./topic-log.ts";
 export const LAST_COUNT_MAX = 10_000;
 /** Topics looked at for one that may give way: a refused publish must not cost a walk over all of them. */
 const FINISHED_LOOKS_MAX = 1_000;
+/** A topic moves to the end of the order no more often, in milliseconds: to move it at each append would rebuild the map again and again. */
+const MOVE_INTERVAL_MS = 1_000;
 
 export interface TenantLogOptions {
   readonly epoch: string;
@@ -35,7 +37,7 @@ export class TenantLog {
   forgottenFloor = 0;
 
   readonly #options: TenantLogOptions;
-  /** Least recently appended first: an append moves its topic to the end. */
+  /** Least recently appended first, to a second: an append moves its topic to the end. */
   readonly #topics = new Map<string, TopicLog>();
   readonly #patterns = new PatternIndex(this.#topics);
   /** A map may be changed while it is walked, so a sweep can pause between two topics. */
@@ -80,8 +82,11 @@ export class TenantLog {
     const publication = log.append({ seq, id, fields, kind, key, at: now }, now);
     this.head = seq;
     log.trim(now);
-    this.#topics.delete(log.name);
-    this.#topics.set(log.name, log);
+    if (now - log.movedAt >= MOVE_INTERVAL_MS) {
+      log.movedAt = now;
+      this.#topics.delete(log.name);
+      this.#topics.set(log.name, log);
+    }
     return publication;
   }
 
@@ -211,7 +216,7 @@ export class TenantLog {
     let seqs: number[] = [];
     for (const log of logs) {
       for (let index = Math.max(0, log.length - count); index < log.length; index += 1) {
-        seqs.push(log.at(index).seq);
+        seqs.push(log.seqAt(index));
       }
       // A pattern may match a hundred thousand full topics: only the newest places are kept.
       if (seqs.length > 4 * LAST_COUNT_MAX) seqs = newest(seqs, count);

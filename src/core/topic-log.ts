@@ -1,12 +1,13 @@
 import type { MemoryAccount } from "../internal/account.ts";
-import { Ring } from "../internal/ring.ts";
+import { frameBytes, writeFrame } from "../wire/frame.ts";
 import { Blocks } from "./blocks.ts";
+import { Entries, IS_END, IS_SUPERSEDED } from "./entries.ts";
 import { Publication } from "./publication.ts";
 import type { PublicationKind } from "./publication.ts";
 import type { TopicSettings } from "./settings.ts";
 
-/** Memory that a topic without events costs, in bytes: the record, its ring and map entries (measured). */
-export const TOPIC_OVERHEAD_BYTES = 1_024;
+/** Memory that a topic without events costs, in bytes: the record, room for four entries, and map entries (measured). */
+export const TOPIC_OVERHEAD_BYTES = 1_152;
 
 export interface Entry {
   readonly seq: number;
@@ -31,15 +32,19 @@ export class TopicLog {
   endedAt: number | undefined;
   /** When the newest event was appended, or the record was made, in monotonic milliseconds. */
   touchedAt: number;
+  /** When its tenant last put it at the end of the order in which topics give way. */
+  movedAt: number;
 
-  readonly #entries = new Ring<Publication>();
+  readonly #entries: Entries;
   readonly #account: MemoryAccount;
   #blocks: Blocks;
-  /** The newest event of each conflation key; only where the policy is `conflate`. */
-  readonly #newest = new Map<string, Publication>();
+  /** The newest event of each conflation key, and its key; only where the policy is or was `conflate`. */
+  #newest: Map<string, number> | undefined;
+  #keys: Map<number, string> | undefined;
   #frameBytes = 0;
   /** Zero until something is appended: the floor that a new record inherits is no event of this topic. */
   #newestSeq = 0;
+  #droppedSeq = 0;
 
   constructor(
     name: string,
@@ -50,37 +55,45 @@ export class TopicLog {
   ) {
     this.#account = account;
     this.#blocks = new Blocks(account);
+    this.#entries = new Entries(account);
     account.add(TOPIC_OVERHEAD_BYTES);
     this.name = name;
     this.settings = settings;
     this.floor = floor;
     this.last = floor;
     this.touchedAt = now;
+    this.movedAt = now;
   }
 
   get length(): number {
     return this.#entries.length;
   }
 
-  append(entry: Entry, now: number): Publication {
-    const publication = Publication.frame(
-      { ...entry, previous: this.#newestSeq, topic: this.name, settings: this.settings },
-      entry.fields,
-      entry.id,
-      this.#blocks,
-    );
-    this.#entries.push(publication);
-    this.#frameBytes += publication.bytes;
-    this.last = entry.seq;
-    this.#newestSeq = entry.seq;
-    if (entry.kind === "end") this.endedAt = entry.seq;
+  append({ seq, id, fields, kind, key, at }: Entry, now: number): Publication {
+    const bytes = frameBytes(fields, id);
+    const position = this.#blocks.allocate(bytes);
+    const block = this.#blocks.at(position);
+    writeFrame(block.bytes, position - block.from, fields, id);
+    const previous = this.#newestSeq;
+    this.#entries.push(seq, at, position, bytes, kind === "end" ? IS_END : 0);
+    this.#frameBytes += bytes;
+    this.last = seq;
+    this.#newestSeq = seq;
+    if (kind === "end") this.endedAt = seq;
     this.touchedAt = now;
-    if (entry.key !== undefined && this.settings.policy === "conflate") {
-      const older = this.#newest.get(entry.key);
-      if (older !== undefined) older.isSuperseded = true;
-      this.#newest.set(entry.key, publication);
-    }
-    return publication;
+    const { name: topic, settings } = this;
+    if (key !== undefined && settings.policy === "conflate") this.#supersede(key, seq);
+    return new Publication({
+      seq,
+      previous,
+      topic,
+      kind,
+      settings,
+      isSuperseded: false,
+      block,
+      position,
+      bytes,
+    });
   }
 
   /** Drops what exceeds the retention. Age is monotonic: a step of the wall clock drops nothing (P20). */
@@ -88,9 +101,8 @@ export class TopicLog {
     const { countMax, bytesMax, ageMsMax } = this.settings.retention;
     const oldestAt = now - ageMsMax;
     while (this.#entries.length > 0) {
-      const oldest = this.#entries.at(0);
       // The end outlives its age: a terminal state is always delivered (law 14). The TTL takes it.
-      const isTooOld = oldest.at < oldestAt && oldest.seq !== this.endedAt;
+      const isTooOld = this.#entries.at(0) < oldestAt && this.#entries.seq(0) !== this.endedAt;
       const isTooMuch = this.#entries.length > countMax || this.#frameBytes > bytesMax;
       // Age may empty a topic; count and bytes leave the newest, or a large event could never be read.
       if (!isTooOld && !(isTooMuch && this.#entries.length > 1)) return;
@@ -100,14 +112,17 @@ export class TopicLog {
 
   /** Drops the oldest event and raises the floor to it. */
   dropOldest(): void {
-    const oldest = this.#entries.shift();
-    if (oldest === undefined) return;
-    this.floor = oldest.seq;
-    this.#frameBytes -= oldest.bytes;
-    if (oldest.key !== undefined && this.#newest.get(oldest.key) === oldest) {
-      this.#newest.delete(oldest.key);
-    }
-    oldest.release();
+    if (this.#entries.length === 0) return;
+    const seq = this.#entries.seq(0);
+    this.#frameBytes -= this.#entries.bytes(0);
+    this.#blocks.release(this.#entries.position(0));
+    this.#entries.shift();
+    this.floor = seq;
+    this.#droppedSeq = seq;
+    const key = this.#keys?.get(seq);
+    if (key === undefined) return;
+    this.#keys?.delete(seq);
+    this.#newest?.delete(key);
   }
 
   /** What pressure on memory leaves of it: the end of a topic that has ended, else nothing. */
@@ -117,12 +132,16 @@ export class TopicLog {
 
   /** Moves what is left into memory of its own size: one small frame may pin a whole block. */
   compact(): void {
-    const only = this.#entries.first();
-    if (only === undefined || this.#entries.length > 1) return;
+    if (this.#entries.length !== 1) return;
+    const from = this.#entries.position(0);
+    const old = this.#blocks.at(from);
+    const bytes = this.#entries.bytes(0);
     const blocks = new Blocks(this.#account);
-    this.#entries.shift();
-    this.#entries.push(only.moveTo(blocks));
-    only.release();
+    const position = blocks.allocate(bytes);
+    const start = from - old.from;
+    old.bytes.copy(blocks.at(position).bytes, 0, start, start + bytes);
+    this.#entries.moved(0, position);
+    this.#blocks.release(from);
     this.#blocks = blocks;
   }
 
@@ -134,10 +153,38 @@ export class TopicLog {
 
   /** The index of the first retained event above `seq`; `length` if there is none. */
   indexAfter(seq: number): number {
-    return this.#entries.search((publication) => publication.seq > seq);
+    return this.#entries.indexAfter(seq);
+  }
+
+  seqAt(index: number): number {
+    return this.#entries.seq(index);
   }
 
   at(index: number): Publication {
-    return this.#entries.at(index);
+    const entries = this.#entries;
+    const position = entries.position(index);
+    return new Publication({
+      seq: entries.seq(index),
+      previous: index === 0 ? this.#droppedSeq : entries.seq(index - 1),
+      topic: this.name,
+      kind: entries.has(index, IS_END) ? "end" : "event",
+      settings: this.settings,
+      isSuperseded: entries.has(index, IS_SUPERSEDED),
+      block: this.#blocks.at(position),
+      position,
+      bytes: entries.bytes(index),
+    });
+  }
+
+  #supersede(key: string, seq: number): void {
+    this.#newest ??= new Map();
+    this.#keys ??= new Map();
+    const older = this.#newest.get(key);
+    if (older !== undefined) {
+      this.#entries.mark(this.#entries.indexAfter(older - 1), IS_SUPERSEDED);
+      this.#keys.delete(older);
+    }
+    this.#newest.set(key, seq);
+    this.#keys.set(seq, key);
   }
 }

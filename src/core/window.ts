@@ -1,4 +1,5 @@
 import { Group } from "./group.ts";
+import { NOTHING } from "./routes.ts";
 import type { Audience, Route } from "./routes.ts";
 import type { Slice } from "./slice.ts";
 import type { Subscriber } from "./subscriber.ts";
@@ -55,7 +56,7 @@ export class Window {
   close(): void {
     for (const root of this.#roots) root.release();
     for (const route of this.#routes) {
-      route.window = [];
+      route.window = NOTHING;
       route.windowBytes = 0;
     }
   }

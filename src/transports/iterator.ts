@@ -43,7 +43,7 @@ export class IteratorConnection implements Connection {
   }
 
   write(batch: Batch): boolean {
-    this.bytesWritten += batch.frames.length;
+    this.bytesWritten += batch.bytes;
     this.#scanner.push(batch.frames);
     this.#notify?.();
     return this.#pendingBytes > 0;

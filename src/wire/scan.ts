@@ -82,6 +82,10 @@ class StreamScanner implements Scanner {
 
   /** The start of a line whose end has not come. */
   readonly #line = new Carry();
+  /** The first data line of the block, as long as it is the only one and lies in this chunk: then nobody copies it. */
+  #only: Uint8Array | undefined;
+  #onlyStart = 0;
+  #onlyEnd = 0;
   /** The data lines of the block, each with a LF. Bytes: a string built of a million lines is a rope. */
   readonly #data = new Carry();
   #event = "";
@@ -106,11 +110,13 @@ class StreamScanner implements Scanner {
     if (this.#failure !== undefined) throw this.#failure;
     try {
       this.#scan(chunk);
+      this.#keepOnly();
     } catch (error) {
       this.#failure =
         error instanceof Error ? error : new Error("a callback threw", { cause: error });
       this.#line.clear();
       this.#data.clear();
+      this.#only = undefined;
       throw error;
     }
   }
@@ -192,15 +198,31 @@ class StreamScanner implements Scanner {
   }
 
   #takeData(bytes: Uint8Array, start: number, end: number): void {
-    const size = this.#data.length + (end - start) + 1;
+    const before =
+      this.#only === undefined ? this.#data.length : this.#onlyEnd - this.#onlyStart + 1;
+    const size = before + (end - start) + 1;
     if (size > this.#eventBytesMax) {
       throw new WireError(
         "event_too_large",
         `the data of an event is longer than eventBytesMax, ${this.#eventBytesMax} bytes: ${size} or more`,
       );
     }
+    if (this.#data.length === 0 && this.#only === undefined && bytes !== this.#line.bytes) {
+      this.#only = bytes;
+      this.#onlyStart = start;
+      this.#onlyEnd = end;
+      return;
+    }
+    this.#keepOnly();
     this.#data.append(bytes, start, end);
     this.#data.appendByte(LF);
+  }
+
+  #keepOnly(): void {
+    if (this.#only === undefined) return;
+    this.#data.append(this.#only, this.#onlyStart, this.#onlyEnd);
+    this.#data.appendByte(LF);
+    this.#only = undefined;
   }
 
   #takeRetry(bytes: Uint8Array, start: number, end: number): void {
@@ -219,12 +241,17 @@ class StreamScanner implements Scanner {
     this.#id = undefined;
     this.#event = "";
     if (id !== undefined) this.lastEventId = id;
-    if (this.#data.length === 0) {
+    const only = this.#only;
+    if (this.#data.length === 0 && only === undefined) {
       if (id !== undefined) this.#options.onId?.(id);
       return;
     }
     // Without the LF of the last line. One `data:` line without a value leaves "", which is an event.
-    const data = decode(this.#data.bytes, 0, this.#data.length - 1);
+    const data =
+      only === undefined
+        ? decode(this.#data.bytes, 0, this.#data.length - 1)
+        : decode(only, this.#onlyStart, this.#onlyEnd);
+    this.#only = undefined;
     this.#data.clear();
     this.#options.onEvent({ event, data, lastEventId: this.lastEventId, bytes });
   }

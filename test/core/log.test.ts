@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createMemoryBroker } from "../../src/brokers/memory.ts";
+import { ENTRY_BYTES } from "../../src/core/entries.ts";
 import { mergeLogs } from "../../src/core/merge.ts";
-import { PUBLICATION_OVERHEAD_BYTES } from "../../src/core/publication.ts";
 import { Pattern } from "../../src/core/pattern.ts";
 import { selectTopics } from "../../src/core/selection.ts";
 import { TOPIC_DEFAULTS, overlay } from "../../src/core/settings.ts";
@@ -157,7 +157,7 @@ describe("memory", () => {
     const idle = await bench.join("idle", { tenant: "large", start: "earliest" });
     expect(idle.events).toHaveLength(0);
     const busy = await bench.join("busy", { tenant: "large", start: "earliest" });
-    const bytes = busy.events.length * (1_000 + PUBLICATION_OVERHEAD_BYTES);
+    const bytes = busy.events.length * (1_000 + ENTRY_BYTES);
     expect(bytes).toBeGreaterThan(50_000);
     expect(bytes).toBeLessThan(100_000);
   });

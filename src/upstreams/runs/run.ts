@@ -51,7 +51,7 @@ const FOREVER_MS = 3_650 * 86_400_000;
 /** A topic that one producer feeds, with an end that is stored and delivered exactly once (law 14). */
 export class Run {
   readonly id: string;
-  /** Its owner. Its topic lives in the hidden tenant `feedTenant(tenant)`. */
+  /** Its owner. */
   readonly tenant: string;
   readonly topic: string;
   readonly options: RunOptions;
@@ -59,6 +59,8 @@ export class Run {
   readonly ready: Promise<void>;
   /** How it ended. Never rejects. */
   readonly ended: Promise<RunEnd>;
+  /** Where its topic lives: the hidden tenant of its owner. Made once, since each event is looked up by it. */
+  readonly #tenant: string;
   readonly #init: Omit<RunInit, "produce">;
   readonly #abort = new AbortController();
   readonly #end = Promise.withResolvers<RunEnd>();
@@ -75,6 +77,7 @@ export class Run {
     this.#init = init;
     this.id = init.id;
     this.tenant = init.tenant;
+    this.#tenant = feedTenant(init.tenant);
     this.topic = `runs/${init.id}`;
     this.options = init.options;
     this.ended = this.#end.promise;
@@ -147,22 +150,23 @@ export class Run {
 
   #append(fields: Uint8Array): void | Promise<void> {
     if (this.#state !== "open") return undefined;
-    const appended = this.#put(fields).catch((error: unknown) => {
-      void this.#finish("error", toRunError(error));
-    });
+    const appended = this.#put(fields).then(undefined, this.#refused);
     this.#turnBytes += fields.length + EVENT_BYTES_MIN;
     if (this.#turnBytes < TURN_BYTES) return undefined;
     this.#turnBytes = 0;
     return appended.then(() => new Promise((resolve) => this.#init.runtime.defer(resolve)));
   }
 
+  /** What the log refuses ends the run. */
+  readonly #refused = (error: unknown): void => void this.#finish("error", toRunError(error));
+
   #settle(settings: TopicSettingsInput): Promise<void> {
-    return this.#init.hub.declare(feedTenant(this.tenant), this.topic, settings);
+    return this.#init.hub.declare(this.#tenant, this.topic, settings);
   }
 
-  async #put(fields: Uint8Array): Promise<void> {
-    const tenant = feedTenant(this.tenant);
-    await this.#init.hub.append({ tenant, topic: this.topic, events: [{ fields }] });
+  #put(fields: Uint8Array): Promise<unknown> {
+    const { hub } = this.#init;
+    return hub.append({ tenant: this.#tenant, topic: this.topic, events: [{ fields }] });
   }
 
   /** The next sweep of the log takes the record; its events go at once. */
@@ -200,7 +204,7 @@ export class Run {
     const { hub, runtime } = this.#init;
     for (const retryMs of [...END_RETRY_MS, 0]) {
       try {
-        await hub.end(feedTenant(this.tenant), this.topic, state);
+        await hub.end(this.#tenant, this.topic, state);
         return true;
       } catch (error) {
         // Anything else: there was no room for it from the beginning, or the hub is closed.
