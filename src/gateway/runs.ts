@@ -3,7 +3,7 @@ import { feedTenant } from "../core/feed-tenant.ts";
 import type { Start } from "../core/start.ts";
 import { carriesStream, whenSocketAssigned } from "../transports/sse-http1.ts";
 import type { Run } from "../upstreams/runs/run.ts";
-import { streamHeaders } from "../wire/headers.ts";
+import { streamHeadHeaders } from "../wire/headers.ts";
 import { negotiate } from "./accept.ts";
 import { attachReader } from "./proxy/attach.ts";
 import { headOf } from "./proxy/run-heads.ts";
@@ -37,7 +37,7 @@ export async function readRun(exchange: Exchange): Promise<void> {
   if (request.method === "HEAD") {
     if (services.door.refusesHead(request, response)) return;
     const version = request.httpVersionMinor === 0 ? "1.0" : "1.1";
-    response.writeHead(200, { ...streamHeaders(version), ...runHeaders(run) }).end();
+    response.writeHead(200, { ...streamHeadHeaders(version), ...runHeaders(run) }).end();
     return;
   }
   // If a stream will run, what is pipelined behind this request must not have been done.

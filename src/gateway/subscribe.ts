@@ -13,7 +13,7 @@ import {
   openSseHttp1,
   whenSocketAssigned,
 } from "../transports/sse-http1.ts";
-import { streamHeaders } from "../wire/headers.ts";
+import { streamHeadHeaders } from "../wire/headers.ts";
 import { negotiate } from "./accept.ts";
 import { refuseBody } from "./body.ts";
 import { jitteredRetryMs } from "./exchange.ts";
@@ -86,7 +86,9 @@ async function subscribe(exchange: Exchange, wish: Wish): Promise<void> {
   refuseBody(request);
   if (request.method === "HEAD") {
     if (services.door.refusesHead(request, response)) return;
-    response.writeHead(200, streamHeaders(request.httpVersionMinor === 0 ? "1.0" : "1.1")).end();
+    response
+      .writeHead(200, streamHeadHeaders(request.httpVersionMinor === 0 ? "1.0" : "1.1"))
+      .end();
     return;
   }
   if (representation === "page") return redirectToPage(response, wish.selection);

@@ -28,9 +28,16 @@ const STREAM_HEADERS: Readonly<Record<HttpVersion, Headers>> = {
   "2": Object.freeze(lowerCased(STREAM)),
 };
 
+const HEAD_HEADERS = Object.freeze(STREAM);
+
 /** The headers of a 200 that carries an event stream. Frozen, and the same object at each call. */
 export function streamHeaders(version: HttpVersion): Headers {
   return STREAM_HEADERS[version];
+}
+
+/** The headers that answer a HEAD of an event stream: nothing follows, so on HTTP/1.1 the connection goes on. */
+export function streamHeadHeaders(version: HttpVersion): Headers {
+  return version === "1.1" ? HEAD_HEADERS : STREAM_HEADERS[version];
 }
 
 /** The headers of an answer of known length: problem documents, JSON, text. Never stored. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { plainHeaders, streamHeaders } from "../../src/wire/headers.ts";
+import { plainHeaders, streamHeadHeaders, streamHeaders } from "../../src/wire/headers.ts";
 
 const VERSIONS = ["1.0", "1.1", "2"] as const;
 
@@ -36,6 +36,12 @@ test("a stream on HTTP/1 says that its connection ends with it", () => {
   expect(streamHeaders("1.0")["Connection"]).toBe("close");
   expect(streamHeaders("1.1")["Connection"]).toBe("close");
   expect(new Headers(streamHeaders("2")).has("connection")).toBe(false);
+});
+
+test("the answer to a HEAD says the same, but for the connection, which goes on on HTTP/1.1", () => {
+  const { Connection, ...others } = streamHeaders("1.1");
+  expect([Connection, streamHeadHeaders("1.1")]).toEqual(["close", others]);
+  expect(streamHeadHeaders("1.0")).toBe(streamHeaders("1.0"));
 });
 
 test("HTTP/2 names are in lower case (RFC 9113, 8.2.1)", () => {
