@@ -41,6 +41,14 @@ export type Http2Reason =
   | "drained"
   | "destroyed";
 
+/** Whose turn it is until the head of a response has come. */
+export interface Turns {
+  /** From now on the origin has to do something: take what was sent, or answer. */
+  onOriginsTurn(): void;
+  /** The body is still coming: whether the origin is slow cannot be said. */
+  onBodysTurn(): void;
+}
+
 /** One HTTP/2 session. */
 export interface Http2Channel {
   readonly state: Http2State;
@@ -54,7 +62,7 @@ export interface Http2Channel {
    * Resolves with the head of the response. Rejects `upstream_protocol` or with the reason of
    * `signal`; where the origin has certainly not processed the request the cause is a `StreamRefused`.
    */
-  request(request: UpstreamRequest, signal?: AbortSignal): Promise<UpstreamResponse>;
+  request(request: UpstreamRequest, signal?: AbortSignal, turns?: Turns): Promise<UpstreamResponse>;
   /** Called once, when it is draining: time to open another one. If it is already, in the next turn. */
   onDraining(callback: (reason: Http2Reason) => void): void;
   /** Called once, when it is dead; all streams have ended by then. If it is already, in the next turn. */

@@ -12,6 +12,8 @@ import type { SocketState } from "./socket-state.ts";
 const SWEEP_MS = 1_000;
 /** Above this share of one session's streams there is load, and more than one session. */
 const LOADED = 1 / 4;
+/** A session that nobody waits for is opened so often at most: the origin may refuse it each time. */
+const SPARE_MS = 1_000;
 
 export type Pooled = PooledSocket | PooledSession;
 
@@ -35,6 +37,7 @@ export class Connections {
   readonly #closing = new AbortController();
   #http: "1.1" | "2" | "unknown";
   #sweeper: Timer | undefined;
+  #sparesFrom = -Infinity;
   openedTotal = 0;
   evictedTotal = 0;
 
@@ -163,9 +166,18 @@ export class Connections {
     if (this.#http === "1.1") return demand;
     const { sessionsMin, streamsPerSession } = this.#services.options;
     let sessions = 0;
-    for (const { life } of this.#sessions) if (life.state !== "draining") sessions += 1;
+    // Those who wait would have them if they took any stream: another one would be no better.
+    let useless = 0;
+    for (const { life } of this.#sessions) {
+      if (life.state !== "draining") sessions += 1;
+      if (life.state === "idle") useless += 1;
+    }
+    const needed = Math.max(0, Math.ceil(demand / streamsPerSession) - useless);
     const isLoaded = streamsNow + demand > streamsPerSession * LOADED;
-    return Math.max(Math.ceil(demand / streamsPerSession), isLoaded ? sessionsMin - sessions : 0);
+    const now = this.#services.runtime.now();
+    if (!isLoaded || sessionsMin - sessions <= needed || now < this.#sparesFrom) return needed;
+    this.#sparesFrom = now + SPARE_MS;
+    return sessionsMin - sessions;
   }
 
   #dialOne(): void {

@@ -1,17 +1,14 @@
-import type { ClientRequest, IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
-
-/** Bytes that wait here for whoever reads the body; beyond them the socket is not read. */
-const BODY_BYTES_MAX = 64 * 1024;
+import type { IncomingMessage } from "node:http";
+import { ResponseBody } from "./response-body.ts";
 
 /** The body of a response: what `IncomingMessage` says, with our errors, and nothing of its socket. */
-export class Http1Body extends Readable {
+export class Http1Body extends ResponseBody {
   #response: IncomingMessage | undefined;
   #onGone: (() => void) | undefined;
 
   /** `onGone` is called when it is destroyed, also after its end. */
   constructor(response: IncomingMessage, onGone: () => void) {
-    super({ highWaterMark: BODY_BYTES_MAX });
+    super();
     this.#response = response;
     this.#onGone = onGone;
     // Read from the start, not when it is asked for: what is short leaves its socket at once, also
@@ -22,15 +19,18 @@ export class Http1Body extends Readable {
     response.once("end", () => {
       if (this.#response !== undefined) this.push(null);
     });
-    // Without one, a body that nobody listens to would end the process when it breaks off.
-    this.on("error", ignore);
   }
 
-  /**
-   * Ends with an error, in the next turn: head and fault may come in one packet, and whoever was just
-   * given the head has to have the time to listen.
-   */
+  /** Ends with an error when what has come is read. */
   fail(error: unknown): void {
+    // What Node has read and not given us yet; it comes as 'data'.
+    while (this.#response?.read() != null);
+    this.#response = undefined;
+    this.breakOff(error);
+  }
+
+  /** Ends with an error, whatever has come; in the next turn, for whoever was just given the head. */
+  abort(error: unknown): void {
     this.#response = undefined;
     setImmediate(() => this.destroy(error as Error));
   }
@@ -47,70 +47,3 @@ export class Http1Body extends Readable {
     callback(error);
   }
 }
-
-/** What `sendBody` tells of. */
-export interface BodyListener {
-  /** From now on the origin has to do something: take what was sent, or answer. */
-  onOriginsTurn(): void;
-  /** The body is still coming: whether the origin is slow cannot be said. */
-  onBodysTurn(): void;
-  /** The body broke off, or is not as long as its Content-Length. */
-  onBroken(error: Error): void;
-}
-
-/**
- * Sends the body with back-pressure, and ends the request. `lengthMax` is its Content-Length: a byte
- * more would be read as another request (request smuggling). Returns what stops it; the body itself is
- * left to its owner.
- */
-export function sendBody(
-  request: ClientRequest,
-  body: Uint8Array | Readable | undefined,
-  lengthMax: number | undefined,
-  listener: BodyListener,
-): () => void {
-  if (!(body instanceof Readable)) {
-    request.end(body);
-    listener.onOriginsTurn();
-    return ignore;
-  }
-  let length = 0;
-  const onData = (chunk: Buffer): void => {
-    length += chunk.length;
-    if (lengthMax !== undefined && length > lengthMax) {
-      return listener.onBroken(new Error(`the body is longer than ${lengthMax} bytes`));
-    }
-    if (request.write(chunk)) return;
-    body.pause();
-    listener.onOriginsTurn();
-  };
-  const onDrain = (): void => {
-    listener.onBodysTurn();
-    body.resume();
-  };
-  const onEnd = (): void => {
-    if (lengthMax !== undefined && length < lengthMax) {
-      return listener.onBroken(new Error(`the body has ${length} of ${lengthMax} bytes`));
-    }
-    request.end();
-    listener.onOriginsTurn();
-  };
-  const onClose = (): void => {
-    if (!body.readableEnded) listener.onBroken(body.errored ?? new Error("the body broke off"));
-  };
-  body.on("data", onData);
-  body.once("end", onEnd);
-  body.once("error", onClose);
-  body.once("close", onClose);
-  request.on("drain", onDrain);
-  if (body.destroyed) queueMicrotask(onClose);
-  return () => {
-    body.off("data", onData);
-    body.off("end", onEnd);
-    body.off("close", onClose);
-    request.off("drain", onDrain);
-    body.pause();
-  };
-}
-
-function ignore(): void {}

@@ -1,14 +1,14 @@
 import { request as httpRequest } from "node:http";
 import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from "node:http";
 import type { Socket } from "node:net";
-import { Readable } from "node:stream";
 import { SluiceError } from "../../core/errors.ts";
 import type { Runtime, Timer } from "../../internal/clock.ts";
 import { withoutHopByHop } from "../message.ts";
 import type { HeaderList, UpstreamRequest, UpstreamResponse } from "../message.ts";
 import { authorityOf, shownOrigin } from "../origin.ts";
-import { Http1Body, sendBody } from "./http1-body.ts";
+import { Http1Body } from "./http1-body.ts";
 import type { Lease } from "./lease.ts";
+import { lengthOf, sendBody } from "./send-body.ts";
 
 /** A head of more bytes is an attack or a mistake; Node's own bound for clients is 16 KiB. */
 const HEADER_BYTES_MAX = 32 * 1024;
@@ -83,9 +83,8 @@ export class Http1Exchange {
     this.#shown = shownOrigin(request.origin);
     this.#options = options;
     this.#signal = request.signal;
-    const headers = requestHeaders(request);
     try {
-      this.#request = begin(socket, request, headers);
+      this.#request = begin(socket, request);
     } catch (error) {
       // Nothing was sent. Node refuses what would break the framing: CR or LF in a value, say.
       const text = `The request cannot be sent over HTTP/1.1: ${(error as Error).message}`;
@@ -94,7 +93,7 @@ export class Http1Exchange {
       return;
     }
     this.#listen(this.#request);
-    this.#stopSending = sendBody(this.#request, request.body, statedLength(request, headers), {
+    this.#stopSending = sendBody(this.#request, request, {
       onOriginsTurn: () => this.#armTimer(),
       onBodysTurn: () => this.#timer?.cancel(),
       onBroken: (error) => this.#fail(error),
@@ -134,7 +133,11 @@ export class Http1Exchange {
       this.#fail(this.#broken(`more than ${INFORMATIONAL_MAX} informational responses`));
     });
     // Stays for good: Node may tell of an error after we have given up.
-    request.on("error", (error: NodeJS.ErrnoException) => this.#fail(this.#errorOf(error)));
+    request.on("error", (error: NodeJS.ErrnoException) => {
+      // A response that is whole stays so, though not all of it was read.
+      if (this.isComplete) this.#end();
+      else this.#fail(this.#errorOf(error));
+    });
     this.#socket.once("free", this.#onFree);
     this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
@@ -175,7 +178,12 @@ export class Http1Exchange {
     this.#over(this.#request?.shouldKeepAlive === true && this.isComplete);
   };
 
-  readonly #onAbort = (): void => this.#fail(this.#signal?.reason);
+  readonly #onAbort = (): void => {
+    const body = this.#body;
+    this.#fail(this.#signal?.reason);
+    // Nobody wants what has come.
+    body?.abort(this.#signal?.reason);
+  };
 
   #armTimer(): void {
     this.#timer?.cancel();
@@ -238,18 +246,16 @@ export class Http1Exchange {
   }
 }
 
-function begin(
-  socket: Socket,
-  { method, path }: UpstreamRequest,
-  headers: readonly (readonly [string, string])[],
-): ClientRequest {
+function begin(socket: Socket, request: UpstreamRequest): ClientRequest {
+  const { method, path } = request;
   // The answer to CONNECT is a tunnel, which is nothing to pool.
   if (method.toUpperCase() === "CONNECT") throw new TypeError("CONNECT is not sent to an origin");
   const options = { agent: AGENT, leased: socket, method, path, maxHeaderSize: HEADER_BYTES_MAX };
-  const request = httpRequest({ ...options, headers } as unknown as Leased);
+  const headers = requestHeaders(request);
+  const sent = httpRequest({ ...options, headers } as unknown as Leased);
   // Node would leave away what is beyond its bound without a word; ours is an error.
-  request.maxHeadersCount = 0;
-  return request;
+  sent.maxHeadersCount = 0;
+  return sent;
 }
 
 /** The framing is stated here, whatever the caller says: two ideas of it are request smuggling. */
@@ -258,23 +264,15 @@ function requestHeaders(request: UpstreamRequest): [string, string][] {
   const kept = withoutHopByHop(request.headers).filter(([name]) => !STATED_HERE.has(name));
   const host = valueOf(request.headers, "host") ?? authorityOf(origin);
   kept.unshift(["host", host]);
-  if (body instanceof Readable) {
-    const length = valueOf(request.headers, "content-length");
-    const isLength = length !== undefined && /^\d{1,15}$/.test(length);
-    kept.push(isLength ? ["content-length", length] : ["transfer-encoding", "chunked"]);
-  } else if (body !== undefined || WITH_BODY.has(method.toUpperCase())) {
-    kept.push(["content-length", String(body?.length ?? 0)]);
-  }
+  const length = lengthOf(request);
+  if (length !== undefined) kept.push(["content-length", String(length)]);
+  else if (body !== undefined) kept.push(["transfer-encoding", "chunked"]);
+  else if (WITH_BODY.has(method.toUpperCase())) kept.push(["content-length", "0"]);
   return kept;
 }
 
 const STATED_HERE: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
-
-function statedLength({ body }: UpstreamRequest, headers: HeaderList): number | undefined {
-  const length = body instanceof Readable ? valueOf(headers, "content-length") : undefined;
-  return length === undefined ? undefined : Number(length);
-}
 
 function valueOf(headers: HeaderList, wanted: string): string | undefined {
   return headers.find(([name]) => name === wanted)?.[1];

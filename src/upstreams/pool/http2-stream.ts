@@ -1,13 +1,14 @@
 import type { ClientHttp2Stream } from "node:http2";
-import { Readable } from "node:stream";
 import { SluiceError } from "../../core/errors.ts";
+import { withoutHopByHop } from "../message.ts";
 import type { HeaderList, UpstreamRequest, UpstreamResponse } from "../message.ts";
 import { shownOrigin } from "../origin.ts";
 import type { Origin } from "../origin.ts";
 import { StreamRefused } from "./channel.ts";
+import type { Turns } from "./channel.ts";
+import { ResponseBody } from "./response-body.ts";
+import { sendBody } from "./send-body.ts";
 
-/** Bytes that wait here for whoever reads the body; beyond them the origin's window stays closed. */
-const BODY_BYTES_MAX = 64 * 1024;
 /** 100, 102 and 103 before the real one; RFC 9113 sets no limit, so a hostile origin has none. */
 const INFORMATIONAL_MAX = 16;
 /** As SETTINGS_MAX_HEADER_LIST_SIZE counts: 32 bytes a header beside its name and value (RFC 9113, 6.5.2). */
@@ -28,6 +29,7 @@ export function responseOf(
   signal: AbortSignal | undefined,
   cancel: Cancel,
   isRefused: IsRefused,
+  turns: Turns | undefined,
 ): Promise<UpstreamResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>();
   let informational = 0;
@@ -66,15 +68,22 @@ export function responseOf(
     const isBodiless = request.method === "HEAD" || status === 204 || status === 304;
     const length = isBodiless ? Number.NaN : Number(head["content-length"] ?? Number.NaN);
     body = new Http2Body(stream, request.origin, length, cancel, wasEnded);
-    resolve({ status, headers: listOf(rawHeaders), httpVersion: "2", body });
+    resolve({ status, headers: withoutHopByHop(listOf(rawHeaders)), httpVersion: "2", body });
   });
   if (signal?.aborted === true) onAbort();
-  else sendBody(stream, request.body, fail);
+  else {
+    const stop = sendBody(stream, request, {
+      onOriginsTurn: () => turns?.onOriginsTurn(),
+      onBodysTurn: () => turns?.onBodysTurn(),
+      onBroken: fail,
+    });
+    stream.once("close", stop);
+  }
   return promise;
 }
 
 /** What has come of a response; read at the pace of its reader, which closes the stream's window. */
-class Http2Body extends Readable {
+class Http2Body extends ResponseBody {
   readonly #stream: ClientHttp2Stream;
   readonly #origin: Origin;
   readonly #cancel: Cancel;
@@ -91,7 +100,7 @@ class Http2Body extends Readable {
     cancel: Cancel,
     wasEnded: () => boolean,
   ) {
-    super({ highWaterMark: BODY_BYTES_MAX });
+    super();
     this.#stream = stream;
     this.#origin = origin;
     this.#cancel = cancel;
@@ -105,8 +114,6 @@ class Http2Body extends Readable {
     });
     stream.once("end", () => this.#onEnd());
     stream.pause();
-    // Whoever has not begun to read is told when they do; until then it must not end the process.
-    this.on("error", ignore);
   }
 
   override _read(): void {
@@ -121,7 +128,7 @@ class Http2Body extends Readable {
   /** The stream is over: if the end has not come, it never will. */
   onClose(cause: Error | undefined): void {
     if (this.#isWhole || this.destroyed) return;
-    this.destroy(lost(this.#stream, this.#origin, cause, false));
+    this.breakOff(lost(this.#stream, this.#origin, cause, false));
   }
 
   /** Node ends a stream that was cut off as well; the code tells. */
@@ -129,11 +136,11 @@ class Http2Body extends Readable {
     if (this.#stream.rstCode !== NGHTTP2_NO_ERROR) return this.onClose(undefined);
     if (this.#bytesNow < this.#bytesMax) {
       const text = `${this.#bytesNow} of ${this.#bytesMax} announced bytes`;
-      return void this.destroy(broken(this.#origin, `the response ended after ${text}`));
+      return this.breakOff(broken(this.#origin, `the response ended after ${text}`));
     }
     // What is as long as announced is whole, however it ended.
     if (!this.#wasEnded() && !(this.#bytesNow >= this.#bytesMax)) {
-      return void this.destroy(broken(this.#origin, "the response was cut off without an end"));
+      return this.breakOff(broken(this.#origin, "the response was cut off without an end"));
     }
     this.#isWhole = true;
     this.push(null);
@@ -155,8 +162,6 @@ function watchEnd(stream: ClientHttp2Stream): () => boolean {
   return () => wasEnded === true;
 }
 
-function ignore(): void {}
-
 /** Without pseudo-headers. Node has put the names in lower case, as HTTP/2 does. */
 function listOf(rawHeaders: readonly string[]): HeaderList {
   const list: [string, string][] = [];
@@ -171,27 +176,6 @@ function bytesOf(rawHeaders: readonly string[]): number {
   let bytes = rawHeaders.length * 16;
   for (const text of rawHeaders) bytes += text.length;
   return bytes;
-}
-
-function sendBody(
-  stream: ClientHttp2Stream,
-  body: UpstreamRequest["body"],
-  fail: (error: unknown) => void,
-): void {
-  // Without a body the stream was ended with its head.
-  if (body === undefined) return;
-  if (!(body instanceof Readable)) return void stream.end(body);
-  body.pipe(stream);
-  const onClose = (): void => {
-    if (!body.readableEnded && !stream.destroyed) fail(body.errored ?? new Error("body cut off"));
-  };
-  body.once("error", onClose);
-  body.once("close", onClose);
-  stream.once("close", () => {
-    body.unpipe(stream);
-    body.off("error", onClose);
-    body.off("close", onClose);
-  });
 }
 
 function lost(

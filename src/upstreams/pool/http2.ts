@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from "node:http";
 import { connect } from "node:http2";
 import type {
   ClientHttp2Session,
@@ -8,21 +9,29 @@ import type {
 import type { Socket } from "node:net";
 import { SluiceError } from "../../core/errors.ts";
 import type { Runtime, Timer } from "../../internal/clock.ts";
+import { withoutHopByHop } from "../message.ts";
 import type { UpstreamRequest, UpstreamResponse } from "../message.ts";
 import { authorityOf, shownOrigin } from "../origin.ts";
 import type { Origin } from "../origin.ts";
 import { CancelBudget } from "./cancel-budget.ts";
-import type { DialOptions, Http2Channel, Http2Reason, Http2State } from "./channel.ts";
+import type { DialOptions, Http2Channel, Http2Reason, Http2State, Turns } from "./channel.ts";
 import { HEADER_BYTES_MAX, broken, refused, responseOf } from "./http2-stream.ts";
 import { holdNative } from "./hold-native.ts";
 import type { Limit } from "./limit.ts";
 import { Probe } from "./probe.ts";
+import { lengthOf } from "./send-body.ts";
 
 /** What an origin may send on one stream before somebody reads it. */
 const STREAM_WINDOW_BYTES = 128 * 1024;
 /** For all streams together; Node frees it as bytes arrive, so it bounds the pace and no memory. */
 const SESSION_WINDOW_BYTES = 1024 * 1024;
 const NGHTTP2_CANCEL = 8;
+/**
+ * Streams of a session that takes no more, because too many were cancelled, may be cancelled beyond that:
+ * all that it has left by default, so that whoever stops one does not wait. 164 in 10 s are still
+ * fewer than any guard counts (see `CancelBudget`).
+ */
+const LAST_CANCELS_MAX = 64;
 
 const SESSION_OPTIONS: SecureClientSessionOptions = {
   settings: {
@@ -68,6 +77,7 @@ class Http2Session implements Http2Channel {
   /** Wanted no more, but the budget for cancels is spent; paused, so that their windows are closed. */
   readonly #parked = new Set<ClientHttp2Stream>();
   #unparking: Timer | undefined;
+  #lastCancels = LAST_CANCELS_MAX;
   #state: Http2State = "open";
   #reason: Http2Reason = "closed";
   /** Streams behind it were never looked at (RFC 9113, 6.8). */
@@ -111,7 +121,11 @@ class Http2Session implements Http2Channel {
     return this.#state === "open" && this.streamsNow < this.streamsMax;
   }
 
-  async request(request: UpstreamRequest, signal?: AbortSignal): Promise<UpstreamResponse> {
+  async request(
+    request: UpstreamRequest,
+    signal?: AbortSignal,
+    turns?: Turns,
+  ): Promise<UpstreamResponse> {
     signal?.throwIfAborted();
     if (!this.isOpenForStreams) throw refused(this.#origin);
     const stream = this.#begin(request);
@@ -123,6 +137,7 @@ class Http2Session implements Http2Channel {
       signal,
       (stream) => this.#cancel(stream),
       (stream) => stream.id === undefined || stream.id > this.#lastStreamId,
+      turns,
     );
   }
 
@@ -200,9 +215,13 @@ class Http2Session implements Http2Channel {
     // Both sides have ended: it closes by itself.
     if (stream.readableEnded && stream.writableEnded) return;
     if (this.#cancels.take()) return reset(stream);
+    this.#retire("cancels");
+    if (this.#lastCancels > 0) {
+      this.#lastCancels -= 1;
+      return reset(stream);
+    }
     stream.pause();
     this.#parked.add(stream);
-    this.#retire("cancels");
     this.#endIfOnlyParked();
     this.#unparkLater();
   }
@@ -233,35 +252,31 @@ function reset(stream: ClientHttp2Stream): void {
   stream.destroy();
 }
 
-/** RFC 9113, 8.2.2: a request with one of these is malformed; and 8.3.1: `:authority` instead of Host. */
-const LEFT_OUT = new Set([
-  "connection",
-  "expect",
-  "host",
-  "http2-settings",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "transfer-encoding",
-  "upgrade",
-]);
+/** `:authority` says what Host does (RFC 9113, 8.3.1); the length is stated here, as over HTTP/1.1. */
+const LEFT_OUT = new Set(["content-length", "expect", "host", "http2-settings"]);
 
 function headersOf(origin: Origin, request: UpstreamRequest): OutgoingHttpHeaders {
-  const { body, headers, method, path } = request;
-  const host = headers.find(([name]) => name === "host")?.[1];
+  const { headers, method, path } = request;
+  const host = headers.find(([name]) => name === "host")?.[1] ?? authorityOf(origin);
+  // Node sends what it is given, and an origin that speaks HTTP/1.1 behind might read it as more headers.
+  validateHeaderName(method, "Method");
+  validateHeaderValue(":authority", host);
   const all: OutgoingHttpHeaders = Object.assign(Object.create(null), {
     ":method": method,
     ":scheme": origin.protocol.slice(0, -1),
-    ":authority": host ?? authorityOf(origin),
+    ":authority": host,
     ":path": path,
   });
-  for (const [name, value] of headers) {
+  for (const [name, value] of withoutHopByHop(headers)) {
     if (LEFT_OUT.has(name)) continue;
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
     const before = all[name];
     if (before === undefined) all[name] = value;
     else if (Array.isArray(before)) before.push(value);
     else all[name] = [String(before), value];
   }
-  if (body instanceof Uint8Array) all["content-length"] ??= String(body.byteLength);
+  const length = lengthOf(request);
+  if (length !== undefined) all["content-length"] = String(length);
   return all;
 }

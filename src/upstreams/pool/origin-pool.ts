@@ -20,6 +20,8 @@ import { TenantShares } from "./tenant-shares.ts";
 /** New streams are refused above this share of what there is. */
 const REFUSING_PERCENT = 90;
 
+const TARGET = /^\/[\x21-\xff]*$/;
+
 /** They may be sent twice (RFC 9110, 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set([
   "GET",
@@ -96,6 +98,10 @@ export class OriginPool {
   /** See `UpstreamPool.request`. */
   async request(request: UpstreamRequest): Promise<UpstreamResponse> {
     request.signal?.throwIfAborted();
+    // Anything else is another form of target, or more than one line (RFC 9112, 3.2).
+    if (!TARGET.test(request.path)) {
+      throw new SluiceError("request_malformed", "The path cannot be sent to an origin");
+    }
     const { runtime } = this.#services;
     if (this.#health?.state === "unhealthy") {
       throw this.#rejected("unhealthy", this.#unavailable());
@@ -309,9 +315,7 @@ export class OriginPool {
   /** The active check asks also while the origin is given up: a good answer ends that. */
   async #ask(path: string): Promise<"well" | "ill" | "unknown"> {
     const { options, runtime } = this.#services;
-    const finding = await askHealth(this.#origin, path, options.health.intervalMs, (request) =>
-      this.#send(request),
-    );
+    const finding = await askHealth(this.#origin, path, options, (request) => this.#send(request));
     const isGivenUp = this.#circuit.state(runtime.now()) !== "closed";
     if (finding === "well" && isGivenUp) this.#circuit.succeeded("probe");
     return finding;

@@ -1,8 +1,8 @@
-import { Readable } from "node:stream";
 import { SluiceError } from "../../core/errors.ts";
+import type { Timer } from "../../internal/clock.ts";
 import type { UpstreamRequest, UpstreamResponse } from "../message.ts";
 import { shownOrigin } from "../origin.ts";
-import type { Http2Channel, Http2Reason } from "./channel.ts";
+import type { Http2Channel, Http2Reason, Turns } from "./channel.ts";
 import type { Lease } from "./lease.ts";
 import type { PoolServices } from "./pool-options.ts";
 import type { SocketLife } from "./socket-state.ts";
@@ -20,6 +20,7 @@ export class PooledSession {
   readonly life: SocketLife;
   readonly #channel: Http2Channel;
   readonly #services: PoolServices;
+  readonly #owner: SessionOwner;
   readonly #endsAt: number;
   #idleSince: number;
   #reason: "idle" | "age" | undefined;
@@ -35,6 +36,7 @@ export class PooledSession {
     this.#channel = channel;
     this.life = life;
     this.#services = services;
+    this.#owner = owner;
     this.#idleSince = runtime.now();
     this.#endsAt = this.#idleSince + options.ageMsMax * (0.9 + 0.2 * runtime.random());
     life.move("idle");
@@ -78,10 +80,12 @@ export class PooledSession {
     const over = (): void => {
       signal?.removeEventListener("abort", onAbort);
       lease.release();
+      // Its stream may have closed before its reader was done: what the tenant has left is somebody's turn now.
+      this.#owner.onFree();
     };
-    const stopTimer = this.#limitHead(request, headersMsMax, control);
+    const limit = this.#limitHead(request, headersMsMax, control);
     try {
-      const responding = this.#channel.request(request, control.signal);
+      const responding = this.#channel.request(request, control.signal, limit);
       this.#follow();
       const response = await responding;
       // Head and reset may have come in one packet.
@@ -92,7 +96,7 @@ export class PooledSession {
       over();
       throw error;
     } finally {
-      stopTimer();
+      limit.stop();
     }
   }
 
@@ -111,27 +115,27 @@ export class PooledSession {
 
   /** A body that is still coming is its sender's time, not the origin's. */
   #limitHead(
-    { body, origin }: UpstreamRequest,
+    { origin }: UpstreamRequest,
     headersMsMax: number,
     control: AbortController,
-  ): () => void {
+  ): Turns & { stop(): void } {
     const { runtime } = this.#services;
+    let timer: Timer | undefined;
+    let isOver = false;
     const late = (): void => {
       const text = `${shownOrigin(origin)} did not answer within ${headersMsMax} ms`;
       control.abort(new SluiceError("upstream_timeout", text));
     };
-    if (!(body instanceof Readable)) {
-      const timer = runtime.after(headersMsMax, late);
-      return () => timer.cancel();
-    }
-    let timer: ReturnType<typeof runtime.after> | undefined;
-    const onEnd = (): void => {
-      timer = runtime.after(headersMsMax, late);
-    };
-    body.once("end", onEnd);
-    return () => {
-      body.off("end", onEnd);
-      timer?.cancel();
+    return {
+      onOriginsTurn() {
+        timer?.cancel();
+        if (!isOver) timer = runtime.after(headersMsMax, late);
+      },
+      onBodysTurn: () => timer?.cancel(),
+      stop() {
+        isOver = true;
+        timer?.cancel();
+      },
     };
   }
 
