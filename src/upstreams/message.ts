@@ -29,7 +29,7 @@ export interface UpstreamResponse {
   /**
    * Buffers, with back-pressure. `destroy()` gives the socket back: pooled only if the body was read
    * to its end, else destroyed (HTTP/1.1) or RST_STREAM CANCEL (HTTP/2). Errors are `SluiceError`s
-   * `upstream_*`.
+   * `upstream_*`, behind all that came before them, or the reason of `signal`, at once.
    */
   readonly body: Readable;
 }

@@ -24,7 +24,8 @@ export class Http1Body extends ResponseBody {
   /** Ends with an error when what has come is read. */
   fail(error: unknown): void {
     // What Node has read and not given us yet; it comes as 'data'.
-    while (this.#response?.read() != null);
+    const response = this.#response;
+    if (response !== undefined) while (response.read() !== null);
     this.#response = undefined;
     this.breakOff(error);
   }

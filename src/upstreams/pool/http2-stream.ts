@@ -128,6 +128,10 @@ class Http2Body extends ResponseBody {
   /** The stream is over: if the end has not come, it never will. */
   onClose(cause: Error | undefined): void {
     if (this.#isWhole || this.destroyed) return;
+    // What Node has read and not given us yet: it says no 'data' any more.
+    for (let chunk = this.#stream.read(); chunk !== null; chunk = this.#stream.read()) {
+      this.push(chunk);
+    }
     this.breakOff(lost(this.#stream, this.#origin, cause, false));
   }
 

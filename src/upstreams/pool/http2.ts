@@ -102,6 +102,7 @@ class Http2Session implements Http2Channel {
       this.#retire("goaway");
     });
     session.once("close", () => this.#onClose());
+    ((globalThis as any).__all ??= []).push(() => this.#state + " parked=" + this.#parked.size + " closed=" + session.closed + " destroyed=" + session.destroyed + " socket=" + session.socket?.destroyed + " reason=" + this.#reason + " " + JSON.stringify([...this.#streams].map((t: any) => ({ id: t.id, closed: t.closed, destroyed: t.destroyed, re: t.readableEnded, we: t.writableEnded, wf: t.writableFinished, rst: t.rstCode, wl: t.writableLength, rl: t.readableLength, method: t.sentHeaders?.[":method"], cl: t.sentHeaders?.["content-length"], paused: t.isPaused(), pending: t.pending, state: t.state }))));
   }
 
   get state(): Http2State {
@@ -213,7 +214,7 @@ class Http2Session implements Http2Channel {
   #cancel(stream: ClientHttp2Stream): void {
     if (stream.closed || stream.destroyed || this.#parked.has(stream)) return;
     // Both sides have ended: it closes by itself.
-    if (stream.readableEnded && stream.writableEnded) return;
+    if (stream.readableEnded && stream.writableFinished) return;
     if (this.#cancels.take()) return reset(stream);
     this.#retire("cancels");
     if (this.#lastCancels > 0) {
@@ -259,7 +260,7 @@ function headersOf(origin: Origin, request: UpstreamRequest): OutgoingHttpHeader
   const { headers, method, path } = request;
   const host = headers.find(([name]) => name === "host")?.[1] ?? authorityOf(origin);
   // Node sends what it is given, and an origin that speaks HTTP/1.1 behind might read it as more headers.
-  validateHeaderName(method, "Method");
+  validateHeaderName(method);
   validateHeaderValue(":authority", host);
   const all: OutgoingHttpHeaders = Object.assign(Object.create(null), {
     ":method": method,

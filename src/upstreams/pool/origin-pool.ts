@@ -20,7 +20,7 @@ import { TenantShares } from "./tenant-shares.ts";
 /** New streams are refused above this share of what there is. */
 const REFUSING_PERCENT = 90;
 
-const TARGET = /^\/[\x21-\xff]*$/;
+const TARGET = /^\/[\x21-\x7e\x80-\xff]*$/;
 
 /** They may be sent twice (RFC 9110, 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set([

@@ -91,6 +91,10 @@ class StreamReader {
     this.#body.on("close", () => this.#finish({ reason: "broken", error: broken(undefined) }));
     signal.addEventListener("abort", this.#onAbort);
     if (signal.aborted) this.#onAbort();
+    // It says nothing any more.
+    else if (this.#body.destroyed) {
+      this.#finish({ reason: "broken", error: broken(this.#body.errored) });
+    }
   }
 
   readonly #onAbort = (): void => {

@@ -44,7 +44,8 @@ export class Reconnect {
       Math.min(BACKOFF_MS_MAX, this.#retryMs * 2 ** this.#failures),
     );
     this.#failures += 1;
-    const waitMs = Math.max(Math.min(atLeastMs, RETRY_MS_MAX), this.#runtime.random() * bound);
+    // An origin tells all that it sends away the same time: jitter comes on top of it.
+    const waitMs = Math.min(atLeastMs, RETRY_MS_MAX) + this.#runtime.random() * bound;
     return now + waitMs - this.#failingSince > this.#failForMsMax ? undefined : waitMs;
   }
 }

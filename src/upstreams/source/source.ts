@@ -90,6 +90,8 @@ class UpstreamSource implements Source {
   readonly #first = Promise.withResolvers<SourceOpened>();
   /** The upstream's id of the last whole block. */
   #lastEventId: string;
+  /** What the pool has said last, and has counted. */
+  #refusal: unknown;
 
   constructor(open: OpenSource) {
     const { runtime, options = {}, request } = open;
@@ -108,7 +110,7 @@ class UpstreamSource implements Source {
     if (request.signal?.aborted === true) this.stop();
     this.ended = this.#run().then((end) => {
       request.signal?.removeEventListener("abort", this.#onAbort);
-      if (end.error !== undefined) {
+      if (end.error !== undefined && end.error !== this.#refusal) {
         open.metrics.add("sluice_upstream_errors_total", end.error.code);
       }
       return end;
@@ -208,7 +210,7 @@ class UpstreamSource implements Source {
     }
   }
 
-  #ask(): Promise<UpstreamResponse> {
+  async #ask(): Promise<UpstreamResponse> {
     const { pool, request } = this.#open;
     const headers = request.headers.filter(
       ([name]) => name !== "accept-encoding" && name !== "last-event-id",
@@ -217,11 +219,16 @@ class UpstreamSource implements Source {
     const id = Buffer.from(this.#lastEventId).toString("latin1");
     const place = id === "" ? [] : ([["last-event-id", id]] as const);
     const { signal } = this.#abort;
-    return pool.request({
-      ...request,
-      headers: [...headers, ["accept-encoding", "identity"], ...place],
-      signal,
-    });
+    try {
+      return await pool.request({
+        ...request,
+        headers: [...headers, ["accept-encoding", "identity"], ...place],
+        signal,
+      });
+    } catch (error) {
+      this.#refusal = error;
+      throw error;
+    }
   }
 
   async #read(response: UpstreamResponse): Promise<StreamEnd> {

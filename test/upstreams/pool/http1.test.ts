@@ -1,8 +1,9 @@
 import { once } from "node:events";
+import type { Socket } from "node:net";
 import { PassThrough, Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { get, textOf } from "./origins.ts";
-import { codeOf, http1Origin, openPool, rawHttp1Origin, until } from "./pool-world.ts";
+import { brokenOff, codeOf, http1Origin, openPool, rawHttp1Origin, until } from "./pool-world.ts";
 
 test("One socket carries one request after another, without Nagle's delay", async () => {
   const origin = await http1Origin((request, response) => response.end(request.url));
@@ -111,6 +112,19 @@ test("A body that breaks off is told of as it broke, and counts against nobody",
   await expect(asked).rejects.toThrow("the client went");
   await until(() => expect(origin.sockets.size).toBe(0));
   expect(status().circuit).toBe("closed");
+});
+
+test("A body that was read by somebody else cannot be sent, and is not waited for", async () => {
+  const origin = await http1Origin((request) => request.on("error", () => {}));
+  for (const autoDestroy of [true, false]) {
+    const { pool, status } = openPool();
+    const body = new PassThrough({ autoDestroy });
+    body.resume().end();
+    await once(body, autoDestroy ? "close" : "end");
+    const asked = pool.request(get(origin.port, "/", { method: "POST", body }));
+    await expect(asked).rejects.toThrow("broke off");
+    expect(status().streamsNow).toBe(0);
+  }
 });
 
 test("What has no body leaves its socket, whether somebody looks or not", async () => {
@@ -310,7 +324,7 @@ test("A body that ends with its connection is whole, trailers or an old protocol
 
 test("An error of a body that nobody listens to does not end the process", async () => {
   const port = await rawHttp1Origin((socket) => {
-    socket.write(`${OK}Content-Length: 10\r\n\r\nabc`);
+    socket.write(`${OK}Content-Length: 10\r\n\r\n`);
     setImmediate(() => socket.resetAndDestroy());
   });
   const { pool, metrics } = openPool();
@@ -318,3 +332,67 @@ test("An error of a body that nobody listens to does not end the process", async
   await until(() => expect(body.destroyed).toBe(true));
   expect(metrics.get("sluice_upstream_errors_total", "upstream_protocol")).toBe(1);
 });
+
+test("U10: what came in one packet with broken framing is read before the error", async () => {
+  const port = await rawHttp1Origin((socket) => {
+    socket.write(`${CHUNKED}9\r\ndata: 1\n\n\r\nzz\r\n`);
+  });
+  const { pool } = openPool();
+  const { body } = await pool.request(get(port));
+  expect(await brokenOff(body)).toEqual({ text: "data: 1\n\n", code: "upstream_protocol" });
+});
+
+test("U10: what came before the end of a connection is read first, however slowly", async () => {
+  const sockets: Socket[] = [];
+  const half = "x".repeat(90_000);
+  const port = await rawHttp1Origin((socket) => {
+    sockets.push(socket);
+    socket.end(`${OK}Content-Length: 100000\r\n\r\n${half}`);
+  });
+  const { pool, status } = openPool();
+  const { body } = await pool.request(get(port));
+  await until(() => expect(status().streamsNow).toBe(0));
+  expect(body.destroyed).toBe(false);
+  expect(await brokenOff(body)).toEqual({ text: half, code: "upstream_protocol" });
+});
+
+test("A response that is whole stays so, though its connection breaks before it is read", async () => {
+  const sockets: Socket[] = [];
+  const whole = "x".repeat(100_000);
+  const port = await rawHttp1Origin((socket) => {
+    sockets.push(socket);
+    socket.write(`${OK}Content-Length: ${whole.length}\r\n\r\n${whole}`);
+  });
+  const { pool, status } = openPool();
+  const { body } = await pool.request(get(port));
+  await once(body, "readable");
+  await until(() => expect(body.readableLength).toBeGreaterThanOrEqual(64 * 1024));
+  sockets[0]?.resetAndDestroy();
+  await until(() => expect(status().sockets).toMatchObject({ leased: 0, dead: 0 }));
+  expect(await textOf(body)).toBe(whole);
+});
+
+for (const path of [
+  "http://other/",
+  "//",
+  "*",
+  "",
+  "/a b",
+  "/a\r\nX: y",
+  "/\0",
+  "/\x7f",
+  "/\u012f",
+]) {
+  const code = path === "//" ? "resolved" : "request_malformed";
+  test(`S15: the target ${JSON.stringify(path)}: ${code}`, async () => {
+    const targets: (string | undefined)[] = [];
+    const origin = await http1Origin((request, response) => {
+      targets.push(request.url);
+      response.end();
+    });
+    const { pool, status } = openPool({ breaker: { failures: 1 } });
+    expect(await codeOf(pool.request(get(origin.port, path)))).toBe(code);
+    expect(targets).toEqual(code === "resolved" ? [path] : []);
+    expect(status().circuit).toBe("closed");
+  });
+}

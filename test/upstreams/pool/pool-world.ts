@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createRawServer } from "node:net";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import { onTestFinished, vi } from "vitest";
 import { SluiceError } from "../../../src/core/errors.ts";
 import { Metrics } from "../../../src/core/metrics.ts";
@@ -97,6 +98,17 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
     throw error;
   }
   return "resolved";
+}
+
+/** What came of a body before it broke off, and the code of that; `resolved` if it did not. */
+export async function brokenOff(body: Readable): Promise<{ text: string; code: string }> {
+  let text = "";
+  const code = await codeOf(
+    (async () => {
+      for await (const chunk of body) text += String(chunk);
+    })(),
+  );
+  return { text, code };
 }
 
 /** Resolves when `check` throws no more: on a busy machine that may take a while. */

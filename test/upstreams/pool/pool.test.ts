@@ -343,6 +343,24 @@ test("The active check finds an origin ill after two answers, and well after one
   expect((await pool.request(get(origin.port))).status).toBe(200);
 });
 
+test("The active check says nothing of an origin whose sockets are all in use", async () => {
+  let isAsked = 0;
+  const origin = await http1Origin((request, response) => {
+    if (request.url === "/health") isAsked += 1;
+    if (request.url === "/health") response.end("ok");
+    else response.writeHead(200).write("held");
+  });
+  const health = { path: "/health", intervalMs: 50 };
+  const { pool, status, metrics } = openPool({ socketsMax: 1, acquireMsMax: 100, health });
+  const { body } = await pool.request(get(origin.port));
+  await until(() => {
+    expect(metrics.get("sluice_upstream_rejected_total", "deadline")).toBeGreaterThan(2);
+  });
+  expect([status().health, isAsked]).toEqual(["unknown", 0]);
+  body.destroy();
+  await until(() => expect(status().health).toBe("healthy"));
+});
+
 test("The active check closes the circuit as soon as the origin is back", async () => {
   let isWell = false;
   const origin = await http1Origin((request, response) => {

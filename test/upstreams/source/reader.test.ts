@@ -1,4 +1,8 @@
+import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { Metrics } from "../../../src/core/metrics.ts";
+import { VirtualRuntime } from "../../../src/testing/virtual-runtime.ts";
+import { readStream } from "../../../src/upstreams/source/reader.ts";
 import { lastEventIdOf, runScript } from "./scripted.ts";
 
 const text = ({ fields }: { fields: Uint8Array }): string => Buffer.from(fields).toString();
@@ -144,4 +148,25 @@ describe("a place that the upstream", () => {
     expect(asked.map(({ request }) => lastEventIdOf(request))).toEqual(["6", undefined]);
     expect(metrics.get("sluice_upstream_events_dropped_total", "repeated")).toBe(0);
   });
+});
+
+test("A body that is closed before it is read is over at once", async () => {
+  const body = new Readable({ read: () => {} });
+  body.on("error", () => {}).destroy(new Error("reset"));
+  await new Promise((resolve) => body.once("close", resolve));
+  const runtime = new VirtualRuntime();
+  const end = await readStream(body, {
+    sink: { event: () => {} },
+    runtime,
+    metrics: new Metrics(),
+    idleMsMax: 60_000,
+    eventBytesMax: 1_000,
+    lineBytesMax: 1_000,
+    lastEventId: "7",
+    signal: new AbortController().signal,
+    onRetry: () => {},
+    onLife: () => {},
+  });
+  expect(end).toMatchObject({ reason: "broken", lastEventId: "7" });
+  expect(runtime.timersNow).toBe(0);
 });

@@ -19,7 +19,11 @@ import type { HostileOrigin } from "../../support/hostile-origin.ts";
 const runtime = { ...systemRuntime(), random: () => 0 };
 const text = (event: SourceEvent): string => Buffer.from(event.fields).toString();
 
-function world(origin: HostileOrigin, options: SourceOptions = {}, event: Taking = take()) {
+function world(
+  origin: Pick<HostileOrigin, "url">,
+  options: SourceOptions = {},
+  event: Taking = take(),
+) {
   const metrics = new Metrics();
   const pool = new UpstreamPool({ runtime, metrics });
   onTestFinished(() => pool.close());
@@ -79,6 +83,25 @@ describe("a source", () => {
     ]);
     expect(resumes).toEqual([true, true]);
     expect(metrics.get("sluice_upstream_events_dropped_total", "cut")).toBe(2);
+  });
+
+  test("U10 forwards what came in one packet with broken framing, and goes on behind it", async () => {
+    const origin = await startHostileOrigin((socket, { index }) => {
+      const bytes =
+        index === 0 ? `${chunk("id: 7\ndata: one\n\ndata: ha")}zz\r\n` : chunk("data: two\n\n");
+      socket.write(`${CHUNKED_HEAD}${bytes}`);
+    });
+    const { events } = world(origin);
+    await vi.waitFor(() => expect(events).toHaveLength(2));
+    expect(events.map(text)).toEqual(["data: one\n", "data: two\n"]);
+    expect(origin.requests[1]).toMatch(/last-event-id: 7\r/i);
+  });
+
+  test("U02 an origin that is not there is counted once", async () => {
+    // Port 1: nothing listens there.
+    const { source, metrics } = world({ url: "http://127.0.0.1:1" });
+    expect((await source.ended).error?.code).toBe("upstream_unreachable");
+    expect(metrics.get("sluice_upstream_errors_total", "upstream_unreachable")).toBe(1);
   });
 
   test("U07 U01 a reconnect that is answered with something else is tried again if that may pass, and Retry-After is honoured", async () => {
