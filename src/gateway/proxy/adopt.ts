@@ -3,6 +3,7 @@ import { newFeed } from "./new-feed.ts";
 import type { Passage } from "./passage.ts";
 import { serveFeed } from "./serve-feed.ts";
 import { sharingOf } from "./sharing.ts";
+import { whenceOf } from "./shelf.ts";
 
 /**
  * The answer to a GET that did not ask for an event stream by name is one: its client is served from a
@@ -13,6 +14,12 @@ export async function adoptFeed(passage: Passage, response: UpstreamResponse): P
   const sharing = sharingOf(route, path, headers);
   // The next one is known for what it is, and shares.
   proxy.shelves.noteStream(exchange.tenant, sharing.key);
-  const feed = newFeed(passage, sharing, { isShared: false, isOwn: true, response });
+  const whence = whenceOf(exchange.request.headers["last-event-id"] as string | undefined);
+  const feed = newFeed(passage, sharing, {
+    isShared: false,
+    isOwn: true,
+    response,
+    ...(whence.kind === "foreign" && { lastEventId: whence.id }),
+  });
   await serveFeed(passage, sharing, { feed, start: undefined });
 }

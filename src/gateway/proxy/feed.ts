@@ -109,6 +109,8 @@ export class Feed {
   read(subscriber: Subscriber): () => void {
     this.#wasRead = true;
     this.#readers.add(subscriber);
+    // The stream was lost while this one was being attached.
+    if (this.#state === "asleep" || this.#state === "gone") this.#sendAway();
     return () => {
       this.#readers.delete(subscriber);
       this.#readTo = Math.max(this.#readTo, subscriber.settledTo);

@@ -134,6 +134,8 @@ const STREAM_OWN: ReadonlySet<string> = new Set([
   "expires",
   "last-modified",
   "pragma",
+  "sluice-connection",
+  "sluice-run",
   "vary",
   "x-accel-buffering",
   "x-content-type-options",
@@ -145,7 +147,8 @@ const STREAM_OWN: ReadonlySet<string> = new Set([
  * for one (S06).
  */
 export function streamHead(headers: HeaderList, isShared: boolean): Record<string, string> {
-  const head: Record<string, string | string[]> = {};
+  // Without a prototype: names such as `constructor` are headers too.
+  const head = Object.create(null) as Record<string, string | string[]>;
   for (const [name, value] of endToEnd(headers)) {
     if (STREAM_OWN.has(name) || (name === "set-cookie" && isShared)) continue;
     const earlier = head[name];

@@ -10,7 +10,7 @@ import type { KeyedPassage } from "./run-passage.ts";
 
 /**
  * Sends a request to its origin, and gives the answer back as it is, unless it turns out to be an event
- * stream: that of a GET becomes a feed that is not shared, that of anything else a run.
+ * stream: that of a GET without a body becomes a feed that is not shared, that of anything else a run.
  */
 export async function forward(passage: Passage): Promise<void> {
   const keyed = await keyedPassage(passage);
@@ -46,7 +46,8 @@ async function send(
     return passThrough(exchange, upstream);
   }
   response.off("close", onClose);
-  if (request.method === "GET") await adoptFeed(passage, upstream);
+  // With a body it can only be asked for once: that is not kept.
+  if (request.method === "GET" && !hasBody(request)) await adoptFeed(passage, upstream);
   else await answerRun(passage, upstream, keyed);
 }
 

@@ -40,8 +40,11 @@ function matches({ segments, isOpen }: Compiled, path: readonly string[]): boole
   return segments.every((segment, at) => segment === "*" || segment === path[at]);
 }
 
-/** `%2e` is a dot to whoever decodes before resolving (RFC 3986, 6.2.2.2), a backslash a slash to some. */
+/**
+ * `%2e` is a dot and `%2f` a slash to whoever decodes before resolving (RFC 3986, 6.2.2.2); to some a
+ * backslash is a slash, and what follows a semicolon no part of the name.
+ */
 function isDots(segment: string): boolean {
-  const plain = segment.replaceAll(/%2e/gi, ".");
-  return plain === "." || plain === ".." || /(?:^|\\|%5c)\.\.(?:$|\\|%5c)/i.test(plain);
+  const parts = segment.replaceAll(/%2e/gi, ".").split(/[\\;]|%(?:2f|3b|5c)/i);
+  return parts.some((part) => part === "." || part === "..");
 }

@@ -58,6 +58,8 @@ export function newFeed(passage: Passage, sharing: Sharing, its: NewFeed): Feed 
     onKept: (kept) => shelves.keep(kept),
     onGone: (gone) => shelves.remove(tenant, sharing.key, gone),
   });
+  // There was no room for it: nobody has asked for the response.
+  feed.opened.catch(() => response?.body.on("error", ignore).destroy());
   shelves.add(tenant, sharing.key, feed);
   return feed;
 }
@@ -74,3 +76,5 @@ export function ownerOf({ headers }: Passage): string {
   const hasCredentials = value("authorization") !== "" || value("cookie") !== "";
   return hasCredentials ? "" : value("x-forwarded-for");
 }
+
+function ignore(): void {}

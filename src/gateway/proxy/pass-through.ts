@@ -2,8 +2,10 @@ import type { ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { SluiceError } from "../../core/errors.ts";
 import type { UpstreamResponse } from "../../upstreams/message.ts";
+import { hasBody } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
 import { closeBehind } from "../last-answer.ts";
+import { endBehindBody } from "../problem.ts";
 import { endToEnd } from "./forward-headers.ts";
 
 /**
@@ -17,7 +19,9 @@ export async function passThrough(exchange: Exchange, upstream: UpstreamResponse
     upstream.body.on("error", ignore).destroy();
     return;
   }
-  if (services.isDraining()) closeBehind(response);
+  // It was answered before it was whole: what is left of it is dropped, and nothing can follow it.
+  const isEarly = hasBody(request) && !request.complete;
+  if (isEarly || services.isDraining()) closeBehind(response);
   const { status } = upstream;
   try {
     // A list, so that several lines of one name stay several, in order.
@@ -30,13 +34,18 @@ export async function passThrough(exchange: Exchange, upstream: UpstreamResponse
   if (request.method === "HEAD" || status === 204 || status === 304) {
     // Nothing follows by definition (RFC 9110, 6.4.1); read to its end so that the socket is kept.
     upstream.body.on("error", ignore).resume();
-    response.end();
+    endBehindBody(request, response, NOTHING);
     return;
   }
   // A body that comes later must not hold the head up: long-polling, and downloads that are made slowly.
   // `flushHeaders` would write it as UTF-8; headers are bytes, which Node shows as Latin-1 (measured).
   response.write(NOTHING);
-  await pipeline(upstream.body, response).catch(() => cut(response));
+  try {
+    await pipeline(upstream.body, response, { end: !isEarly });
+    if (isEarly) endBehindBody(request, response, NOTHING);
+  } catch {
+    cut(response);
+  }
 }
 
 const NOTHING = Buffer.alloc(0);

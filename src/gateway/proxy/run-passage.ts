@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { checkIdempotencyKey } from "../../core/idempotency.ts";
 import type { UpstreamResponse } from "../../upstreams/message.ts";
 import { fromSource } from "../../upstreams/runs/producers.ts";
@@ -5,7 +6,7 @@ import type { RunRegistry, StartRun } from "../../upstreams/runs/registry.ts";
 import type { Run } from "../../upstreams/runs/run.ts";
 import { openSource } from "../../upstreams/source/source.ts";
 import type { Requester } from "../../upstreams/source/source.ts";
-import { readBody } from "../body.ts";
+import { ClientGone, readBody } from "../body.ts";
 import { fingerprintOf } from "../ids.ts";
 import { attachToRun } from "../runs.ts";
 import { streamHead } from "./forward-headers.ts";
@@ -30,20 +31,31 @@ export interface KeyedPassage {
 export async function keyedPassage(passage: Passage): Promise<KeyedPassage | undefined> {
   const { exchange, route, path } = passage;
   const { request, response, services } = exchange;
-  const { "idempotency-key": key, cookie = "", authorization = "" } = request.headers;
+  const { "idempotency-key": key } = request.headers;
   if (typeof key !== "string" || request.method !== "POST") return undefined;
   checkIdempotencyKey(key);
   const bytesMax = services.batchBytesMax;
   const body = await readBody(request, response, { bytesMax, code: "batch_too_large" });
-  const scope = keyOf([route.origin.key, path, cookie, authorization]);
+  const scope = keyOf([route.origin.key, path, ...credentialsOf(request)]);
   const fingerprint = fingerprintOf(request.headers["content-type"] ?? "", "", body);
   return { body, idempotency: { key, fingerprint, scope } };
+}
+
+/** Names under which credentials are sent: `Cookie`, `Authorization`, `X-Api-Key` and whatever is like them. */
+const CREDENTIAL = /auth|cookie|credential|key|secret|session|token/;
+
+/** Names and values, in the order of the names. */
+function credentialsOf({ headers }: IncomingMessage): string[] {
+  return Object.entries(headers)
+    .filter(([name]) => CREDENTIAL.test(name) && name !== "idempotency-key")
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([name, value]) => [name, String(value)]);
 }
 
 /**
  * Makes this request the only one of its key that is on its way, until the returned function is called.
  * Undefined if the run of the key runs already: its client reads that from its beginning now. Rejects
- * with `idempotency_conflict` if the key was used for another request.
+ * with `idempotency_conflict` if the key was used for another request, and with `ClientGone`.
  */
 export async function claimKey(
   passage: Passage,
@@ -58,6 +70,8 @@ export async function claimKey(
   // From here to the claim nothing is awaited: of two seconds only one may be the next first.
   const run = exchange.services.runs.find(tenant, idempotency);
   if (run === undefined) {
+    // It has given up waiting: nothing is begun for nobody.
+    if (!exchange.request.socket.writable) throw new ClientGone("the client left");
     const answered = Promise.withResolvers<void>();
     underWay.set(key, answered.promise);
     return () => {
@@ -107,6 +121,8 @@ export async function answerRun(
     throw error;
   }
   const { run, isNew } = started;
+  // The log had no room for it, say: then it has never asked for the answer.
+  void run.ended.then(() => upstream.body.on("error", ignore).destroy());
   if (isNew) keepHead(run, streamHead(upstream.headers, true));
   else upstream.body.on("error", ignore).destroy();
   await readRun(passage, run);

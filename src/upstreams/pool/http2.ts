@@ -59,7 +59,7 @@ export async function openHttp2(
     session.once("remoteSettings", () => {
       holdNative(session, limit.runtime);
       session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-      resolve(new Http2Session(origin, session, options, limit.runtime));
+      resolve(new Http2Session(origin, session, socket, options, limit.runtime));
     });
     return () => session.destroy();
   });
@@ -69,6 +69,9 @@ export async function openHttp2(
 class Http2Session implements Http2Channel {
   readonly #origin: Origin;
   readonly #session: ClientHttp2Session;
+  /** The session knows it no more when it is destroyed, and may wait for its end then. */
+  readonly #socket: Socket;
+  readonly #endMsMax: number;
   readonly #streamsMax: number;
   readonly #runtime: Runtime;
   readonly #probe: Probe;
@@ -77,6 +80,7 @@ class Http2Session implements Http2Channel {
   /** Wanted no more, but the budget for cancels is spent; paused, so that their windows are closed. */
   readonly #parked = new Set<ClientHttp2Stream>();
   #unparking: Timer | undefined;
+  #hangingUp: Timer | undefined;
   #lastCancels = LAST_CANCELS_MAX;
   #state: Http2State = "open";
   #reason: Http2Reason = "closed";
@@ -86,9 +90,17 @@ class Http2Session implements Http2Channel {
   #onGone: ((reason: Http2Reason) => void) | undefined;
   #onFree: (() => void) | undefined;
 
-  constructor(origin: Origin, session: ClientHttp2Session, options: DialOptions, runtime: Runtime) {
+  constructor(
+    origin: Origin,
+    session: ClientHttp2Session,
+    socket: Socket,
+    options: DialOptions,
+    runtime: Runtime,
+  ) {
     this.#origin = origin;
     this.#session = session;
+    this.#socket = socket;
+    this.#endMsMax = options.probeMsMax;
     this.#streamsMax = options.streamsPerSession;
     this.#runtime = runtime;
     this.#cancels = new CancelBudget(runtime);
@@ -102,7 +114,6 @@ class Http2Session implements Http2Channel {
       this.#retire("goaway");
     });
     session.once("close", () => this.#onClose());
-    ((globalThis as any).__all ??= []).push(() => this.#state + " parked=" + this.#parked.size + " closed=" + session.closed + " destroyed=" + session.destroyed + " socket=" + session.socket?.destroyed + " reason=" + this.#reason + " " + JSON.stringify([...this.#streams].map((t: any) => ({ id: t.id, closed: t.closed, destroyed: t.destroyed, re: t.readableEnded, we: t.writableEnded, wf: t.writableFinished, rst: t.rstCode, wl: t.writableLength, rl: t.readableLength, method: t.sentHeaders?.[":method"], cl: t.sentHeaders?.["content-length"], paused: t.isPaused(), pending: t.pending, state: t.state }))));
   }
 
   get state(): Http2State {
@@ -162,6 +173,7 @@ class Http2Session implements Http2Channel {
 
   destroy(): void {
     this.#end("destroyed");
+    this.#socket.destroy();
   }
 
   #begin(request: UpstreamRequest): ClientHttp2Stream {
@@ -185,7 +197,14 @@ class Http2Session implements Http2Channel {
     // Not before what was begun in this turn is sent: nghttp2 would refuse it, and a body that was a
     // stream cannot be sent again (measured).
     setImmediate(() => this.#session.close());
+    this.#hangUpIfOver();
     this.#onDraining?.(reason);
+  }
+
+  /** Node waits until the origin has closed its side as well; some never do. */
+  #hangUpIfOver(): void {
+    if (this.#state !== "draining" || this.#streams.size > 0) return;
+    this.#hangingUp ??= this.#runtime.after(this.#endMsMax, () => this.#socket.destroy());
   }
 
   /** Nothing from now on. */
@@ -201,6 +220,7 @@ class Http2Session implements Http2Channel {
     this.#state = "dead";
     this.#probe.stop();
     this.#unparking?.cancel();
+    this.#hangingUp?.cancel();
     this.#onGone?.(this.#reason);
   }
 
@@ -208,11 +228,14 @@ class Http2Session implements Http2Channel {
     this.#streams.delete(stream);
     this.#parked.delete(stream);
     this.#endIfOnlyParked();
+    this.#hangUpIfOver();
     this.#onFree?.();
   }
 
   #cancel(stream: ClientHttp2Stream): void {
-    if (stream.closed || stream.destroyed || this.#parked.has(stream)) return;
+    if (stream.destroyed || this.#parked.has(stream)) return;
+    // Over at the origin: there is nothing to reset, but what was not read would keep it for good.
+    if (stream.closed) return void stream.destroy();
     // Both sides have ended: it closes by itself.
     if (stream.readableEnded && stream.writableFinished) return;
     if (this.#cancels.take()) return reset(stream);

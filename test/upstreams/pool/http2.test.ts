@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { ServerHttp2Session } from "node:http2";
+import { createServer } from "node:net";
 import type { Socket } from "node:net";
 import { PassThrough, Readable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -420,6 +421,43 @@ describe("a session", () => {
   });
 });
 
+test("law 23 an answer before the body was taken ends the stream, though the origin never takes the rest", async () => {
+  const port = await rawOrigin((socket, stream) => {
+    socket.write(frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream, h2.OK_HEAD));
+  });
+  const session = await dialHttp2(port);
+  const body = Buffer.alloc(300_000);
+  const response = await session.request(get(port, "/", { method: "POST", body }));
+  expect(await textOf(response.body)).toBe("");
+  await expect.poll(() => session.streamsNow).toBe(0);
+});
+
+describe("an origin that never closes its side", () => {
+  const hanging = (): Promise<number> => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => {}).resume();
+      socket.write(frame(4, 0, 0));
+    });
+    return h2.listen(server);
+  };
+
+  test("law 23 is hung up on a while after a session was drained", async () => {
+    const session = await dialHttp2(await hanging(), { options: { probeMsMax: 200 } });
+    const reasons = reasonsOf(session);
+    session.drain();
+    await expect.poll(() => session.state, { timeout: 5_000 }).toBe("dead");
+    expect(reasons).toEqual(["draining: drained", "gone: drained"]);
+  });
+
+  test("law 23 is hung up on at once by destroy(), also while it drains", async () => {
+    const session = await dialHttp2(await hanging());
+    session.drain();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    session.destroy();
+    await expect.poll(() => session.state).toBe("dead");
+  });
+});
+
 describe("cancels", () => {
   /** Streams that come and go, one after another, on as many sessions as it takes. */
   async function churn(
@@ -492,6 +530,23 @@ describe("cancels", () => {
     await expect.poll(() => resets.length).toBe(180);
     expect([session.state, session.streamsNow]).toEqual(["draining", 1]);
     expect(stays.body.destroyed).toBe(false);
+  });
+
+  test("law 23 what is over at the origin and was not read to its end leaves nothing", async () => {
+    const origin = await h2Origin((stream, path) => {
+      stream.respond({ ":status": 200 });
+      stream.end("x".repeat(Number(path.slice(1))));
+    });
+    const session = await dialHttp2(origin.port);
+    for (const length of [10, 100_000]) {
+      const { body } = await session.request(get(origin.port, `/${length}`));
+      await expect.poll(() => origin.streams.size).toBe(0);
+      // Behind its answer all has come that was sent before.
+      await textOf((await session.request(get(origin.port, "/1"))).body);
+      body.destroy();
+      await expect.poll(() => session.streamsNow).toBe(0);
+    }
+    expect(session.state).toBe("open");
   });
 
   test("a session on which nobody wants anything any more is closed at once", async () => {
