@@ -16,6 +16,7 @@ import { neverReading300 } from "./scenarios/never-reading-300.ts";
 import { noisyTenant } from "./scenarios/noisy-tenant.ts";
 import { ownTopics } from "./scenarios/own-topics.ts";
 import { poolAcquire } from "./scenarios/pool-acquire.ts";
+import { poolNoisy } from "./scenarios/pool-noisy.ts";
 import { publishMax } from "./scenarios/publish-max.ts";
 import { reconnect10000 } from "./scenarios/reconnect-10000.ts";
 import { recycle10000 } from "./scenarios/recycle-10000.ts";
@@ -36,6 +37,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "idle-15000": idle15000,
   "never-read": neverRead,
   "pool-acquire": poolAcquire,
+  "pool-noisy": poolNoisy,
   "publish-max": publishMax,
   "heartbeats-15000": heartbeats15000,
   "reconnect-10000": reconnect10000,
