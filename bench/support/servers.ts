@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { Program } from "./program.ts";
+import { ORIGIN_PORT } from "./origin.ts";
 import { benchFolder, publish, repositoryFolder, toolPath, type PublishReport } from "./tools.ts";
 
 /** The core of the server under test, and of nothing else that the harness starts. */
@@ -15,6 +16,7 @@ export const SERVER_NAMES = [
   "send-only",
   "bare-net",
   "bare-http",
+  "bare-proxy",
   "better-sse",
 ] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
@@ -61,6 +63,9 @@ function command(name: ServerName, options: ServerOptions): string[] {
   if (name === "send-only") return [toolPath("send-only")];
   const probe = options.hasProbe === true ? ["--import", PROBE] : [];
   const node = [process.execPath, ...probe, ...(options.nodeArguments ?? [])];
+  if (name === "bare-proxy") {
+    return [...node, join(benchFolder, "bare-proxy.mjs"), String(ORIGIN_PORT + 1)];
+  }
   if (name !== "sluice") return [...node, join(benchFolder, `${name}.mjs`)];
   const main = join(repositoryFolder, "dist/cli/main.js");
   const flags = ["--port", "0", "--admin-port", "0", ...(options.serveArguments ?? [])];

@@ -78,12 +78,12 @@ export interface Gateway {
     next?: (error?: unknown) => void,
   ) => void;
   /**
-   * Opens no stream from now on; publishes and ACKs are still answered, with `Connection: close`. Says
-   * goodbye to every connection of the hub (`event: close`, `pool_draining`), idle ones first, and ends
-   * each when its client has acknowledged or its time is over. When it resolves none is left, which is
-   * half a second behind `deadlineMs` at the latest; every request is refused from then on. A second
-   * call starts nothing, and gives the same promise. Throws `parameter_invalid` for an option out of
-   * its bounds.
+   * Opens no stream from now on, but for requests whose origin makes runs of them; those, publishes
+   * and ACKs are still answered, with `Connection: close`. Says goodbye to every connection of the hub
+   * (`event: close`, `pool_draining`), idle ones first, ends each when its client has acknowledged or
+   * its time is over, and waits for open runs. When it resolves none is left, which is half a second
+   * behind `deadlineMs` at the latest; every request is refused from then on. A second call starts
+   * nothing, and gives the same promise. Throws `parameter_invalid` for an option out of its bounds.
    */
   drain(options?: Partial<DrainOptions>): Promise<DrainReport>;
 }
@@ -156,6 +156,10 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
     options.upstreams === undefined
       ? undefined
       : new Proxy(hub, runtime, logger, options.upstreams);
+  const lastCall = (): void => {
+    proxy?.lastCall();
+    runs.shutdown();
+  };
   const find = routerOf({ ...RESOURCES, ...(hasPlayground ? loadPlayground() : {}) });
 
   const handle = async (
@@ -227,7 +231,7 @@ export function gatewayOf(hub: Hub, options: GatewayOptions = {}): DrainingGatew
         hub,
         runtime,
         { ...options.drain, ...its },
-        { busyNow: () => runs.openNow, lastCall: () => runs.shutdown() },
+        { busyNow: () => runs.openNow + (proxy?.unansweredNow ?? 0), lastCall },
       );
       const drained = draining.start();
       // Nobody reads a stream any more; what else is under way goes on to its end.

@@ -43,6 +43,9 @@ export function guard(request: IncomingMessage, options: GuardOptions): void {
   throw new SluiceError("origin_forbidden", `Origin is ${JSON.stringify(origin.slice(0, 80))}`);
 }
 
+/** What pages of other origins may read of a head of ours. */
+export const EXPOSED = "Sluice-Connection, Sluice-Run, Retry-After";
+
 /**
  * Lets pages of the allowed origins read the answer, whatever it will be. Never with credentials, and
  * the origin that is named is one from the list, or `*`: nothing is reflected (S22).
@@ -57,8 +60,7 @@ export function setCorsHeaders(
   const allowed = allowedOrigin(origin, options);
   if (allowed === undefined) return;
   response.setHeader("Access-Control-Allow-Origin", allowed);
-  const exposed = "Sluice-Connection, Sluice-Run, Retry-After";
-  response.setHeader("Access-Control-Expose-Headers", exposed);
+  response.setHeader("Access-Control-Expose-Headers", EXPOSED);
 }
 
 /** Answers `OPTIONS`: what may be done here and, to a preflight of an allowed origin, that it may. */

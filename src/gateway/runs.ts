@@ -45,6 +45,8 @@ export async function readRun(exchange: Exchange): Promise<void> {
   try {
     await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
     if (!(await services.door.admits(request, response, isQuiet))) return;
+    // While it waited for its turn the run may have been forgotten, and another have come in its place.
+    if (runOf(exchange) !== run) throw unknownRun();
     await attachToRun(exchange, run, {
       start: placeOf(exchange) ?? query.one("last_event_id") ?? "earliest",
       headers: headOf(run),
@@ -81,7 +83,8 @@ export async function attachToRun(exchange: Exchange, run: Run, seat: RunSeat): 
     leave();
     throw error;
   }
-  await attachReader(
+  let unfollow = (): void => {};
+  const attached = await attachReader(
     exchange,
     {
       tenant: feedTenant(run.tenant),
@@ -92,8 +95,14 @@ export async function attachToRun(exchange: Exchange, run: Run, seat: RunSeat): 
       headers: { ...seat.headers, ...runHeaders(run) },
       isExactOnly: false,
     },
-    leave,
+    () => {
+      unfollow();
+      leave();
+    },
   );
+  if (attached.outcome !== "attached") return;
+  const { subscriber } = attached.opening;
+  if (subscriber.state !== "closed") unfollow = run.follow(subscriber);
 }
 
 /** Empty means absent: EventSource sends none before it has one, but other clients do. */
@@ -104,6 +113,10 @@ export function placeOf({ request }: Exchange): string | undefined {
 
 function runOf({ services, tenant, topic: id }: Exchange): Run {
   const run = services.runs.get(tenant, id);
-  if (run === undefined) throw new SluiceError("run_unknown", "no run of yours has this id");
+  if (run === undefined) throw unknownRun();
   return run;
+}
+
+function unknownRun(): SluiceError {
+  return new SluiceError("run_unknown", "no run of yours has this id");
 }

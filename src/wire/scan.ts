@@ -98,6 +98,7 @@ class StreamScanner implements Scanner {
   #chunkStart = 0;
   #blockStart = 0;
   #failure: Error | undefined;
+  #hasEnded = false;
 
   constructor(options: ScannerOptions) {
     this.#options = options;
@@ -108,6 +109,7 @@ class StreamScanner implements Scanner {
 
   push(chunk: Uint8Array): void {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#hasEnded) throw new Error("the scanner has ended");
     try {
       this.#scan(chunk);
       this.#keepOnly();
@@ -126,7 +128,7 @@ class StreamScanner implements Scanner {
     const isInBlock = this.#data.length > 0 || this.#event !== "" || this.#id !== undefined;
     this.#line.clear();
     this.#data.clear();
-    this.#failure ??= new Error("the scanner has ended");
+    this.#hasEnded = true;
     return isInLine || isInBlock;
   }
 

@@ -3,13 +3,13 @@ import { SluiceError } from "../../core/errors.ts";
 import { selectTopics } from "../../core/selection.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
 import type { Timer } from "../../internal/clock.ts";
+import { EVENT_BYTES_MIN, FeedWindow } from "../../upstreams/feed-window.ts";
 import type { UpstreamResponse } from "../../upstreams/message.ts";
 import type { Source, SourceEnd, SourceSink } from "../../upstreams/source/source.ts";
 import { formatCursor } from "../../wire/cursor.ts";
 import { randomId } from "../ids.ts";
 import { FEED_MOVES } from "./feed-options.ts";
 import type { FeedOpened, FeedOptions, FeedState } from "./feed-options.ts";
-import { EVENT_BYTES_MIN, FeedWindow } from "./feed-window.ts";
 import { patienceOf } from "./patience.ts";
 
 /** Whoever comes back later than this has to begin anew, in milliseconds. */

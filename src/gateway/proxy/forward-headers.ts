@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import type { HeaderList } from "../../upstreams/message.ts";
+import { EXPOSED } from "../guard.ts";
 
 /**
  * What belongs to one connection and is never forwarded (RFC 9110, 7.6.1; the older names by
@@ -151,9 +152,16 @@ export function streamHead(headers: HeaderList, isShared: boolean): Record<strin
   const head = Object.create(null) as Record<string, string | string[]>;
   for (const [name, value] of endToEnd(headers)) {
     if (STREAM_OWN.has(name) || (name === "set-cookie" && isShared)) continue;
+    // Of another gateway behind this one: its runs cannot be read here.
+    if (name === "link" && value.startsWith("</v1/runs/")) continue;
     const earlier = head[name];
     if (earlier === undefined) head[name] = value;
     else head[name] = Array.isArray(earlier) ? [...earlier, value] : [earlier, value];
+  }
+  // Its pages must see what Sluice adds: the id of a run above all.
+  if (head["access-control-allow-origin"] !== undefined) {
+    const its = head["access-control-expose-headers"] ?? [];
+    head["access-control-expose-headers"] = [its, EXPOSED].flat().join(", ");
   }
   // Node writes one line for each element (`OutgoingHttpHeaders`).
   return head as Record<string, string>;

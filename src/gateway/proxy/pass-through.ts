@@ -40,15 +40,37 @@ export async function passThrough(exchange: Exchange, upstream: UpstreamResponse
   // A body that comes later must not hold the head up: long-polling, and downloads that are made slowly.
   // `flushHeaders` would write it as UTF-8; headers are bytes, which Node shows as Latin-1 (measured).
   response.write(NOTHING);
+  const stopWatching = watchReader(exchange);
   try {
     await pipeline(upstream.body, response, { end: !isEarly });
     if (isEarly) endBehindBody(request, response, NOTHING);
   } catch {
     cut(response);
+  } finally {
+    stopWatching();
   }
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/**
+ * Cuts off a client that takes nothing of what waits for it for the stall time, as a reader of a stream
+ * would be: it must not hold the socket to the origin, of which there are few. Silence of the origin is
+ * no fault of its. Returns what stops it.
+ */
+function watchReader({ request: { socket }, response, services }: Exchange): () => void {
+  const { hub, runtime } = services;
+  let takenBefore: number | undefined;
+  const look = (): void => {
+    const isWaiting = response.writableLength > 0;
+    const taken = socket.bytesWritten - socket.writableLength;
+    if (isWaiting && taken === takenBefore) return cut(response);
+    takenBefore = isWaiting ? taken : undefined;
+    timer = runtime.after(hub.stallMs, look);
+  };
+  let timer = runtime.after(hub.stallMs, look);
+  return () => timer.cancel();
+}
 
 /** Ends the connection in the middle of the body, which is how HTTP/1 says that it is not whole (RFC 9112, 8). */
 function cut(response: ServerResponse): void {

@@ -19,6 +19,8 @@ export interface ProxyServices {
   readonly shelves: Shelves;
   /** POSTs with an idempotency key that have no answer yet; see `runs.ts`. */
   readonly underWay: Map<string, Promise<unknown>>;
+  /** The gateway ends: no run may begin. */
+  isOver(): boolean;
 }
 
 /** One request on its way to an origin. */

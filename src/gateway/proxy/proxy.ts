@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { SluiceError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
 import type { Runtime } from "../../internal/clock.ts";
@@ -32,6 +33,9 @@ export class Proxy {
   readonly #services: ProxyServices;
   /** Requests that are not answered yet; streams are, once they run. */
   #passagesNow = 0;
+  /** Of those, what may turn out to be a run. */
+  readonly #mayBeRuns = new Set<ServerResponse>();
+  #isOver = false;
   #isClosing = false;
   readonly #find: (path: string) => ProxyRoute | undefined;
   /** Nobody can know it, so a request that carries it was sent from here. */
@@ -49,12 +53,25 @@ export class Proxy {
       pool: this.pool,
       shelves: new Shelves(),
       underWay: new Map(),
+      isOver: () => this.#isOver,
     };
   }
 
   /** The route of a path, without its query. Undefined: it is nobody's. Throws `request_target_invalid`. */
   find(path: string): ProxyRoute | undefined {
     return this.#find(path);
+  }
+
+  /** Requests of which the origin has not said yet whether they are runs: a drain waits for them as for those. */
+  get unansweredNow(): number {
+    let count = 0;
+    for (const { headersSent } of this.#mayBeRuns) if (!headersSent) count += 1;
+    return count;
+  }
+
+  /** From now on no run begins: it would have no time to say how it ends. */
+  lastCall(): void {
+    this.#isOver = true;
   }
 
   /** Answers a request that has passed the guard. Rejects with what it is refused with. */
@@ -71,6 +88,7 @@ export class Proxy {
     // If the connection ends before, this is never resumed.
     await new Promise<void>((resolve) => whenSocketAssigned(response, resolve));
     this.#passagesNow += 1;
+    if (mayBecomeRun(request)) this.#mayBeRuns.add(response);
     try {
       const passage: Passage = {
         exchange,
@@ -85,9 +103,11 @@ export class Proxy {
           }),
         ),
       };
-      await (asksForStream(passage) ? readFeed(passage) : forward(passage));
+      if (asksForStream(passage)) await readFeed(passage);
+      else if (await isAdmitted(passage)) await forward(passage);
     } finally {
       this.#passagesNow -= 1;
+      this.#mayBeRuns.delete(response);
       if (this.#isClosing) this.closeWhenIdle();
       release(!carriesStream(request.socket));
     }
@@ -107,12 +127,29 @@ export class Proxy {
   }
 }
 
+/** The stream that answers any other request than a plain GET is a run. */
+function mayBecomeRun(request: IncomingMessage): boolean {
+  if (request.method === "HEAD") return false;
+  return request.method !== "GET" || hasBody(request);
+}
+
+/** What names event streams is let in as they are, before its origin has done anything for it (R25). */
+async function isAdmitted({ exchange, route }: Passage): Promise<boolean> {
+  const { request, response, services } = exchange;
+  if (!mayBecomeRun(request) || !namesStreams(request.headers.accept ?? "")) return true;
+  return services.door.admits(request, response, route.control === "comments");
+}
+
+function namesStreams(accept: string): boolean {
+  return /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept);
+}
+
 /** By name; or by a wildcard, which is what everybody sends for everything, where it was a stream before. */
 function asksForStream({ exchange, route, path, headers, proxy }: Passage): boolean {
   const { request, tenant } = exchange;
   if (request.method !== "GET" || hasBody(request)) return false;
   const { accept = "*/*" } = request.headers;
-  if (/(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept)) return true;
+  if (namesStreams(accept)) return true;
   if (accept.trim() !== "*/*") return false;
   // Only an event stream of Sluice's can have told it its place.
   if (whenceOf(String(request.headers["last-event-id"] ?? "")).kind === "own") return true;

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { SluiceError } from "../../core/errors.ts";
 import { checkIdempotencyKey } from "../../core/idempotency.ts";
 import type { UpstreamResponse } from "../../upstreams/message.ts";
 import { fromSource } from "../../upstreams/runs/producers.ts";
@@ -93,6 +94,7 @@ export async function answerRun(
   const { runtime, metrics } = proxy;
   let started: ReturnType<RunRegistry["start"]>;
   try {
+    if (proxy.isOver()) throw new SluiceError("shutting_down", "this gateway starts no more runs");
     started = exchange.services.runs.start({
       tenant: exchange.tenant,
       idempotency: keyed?.idempotency,

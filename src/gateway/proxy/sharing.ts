@@ -39,6 +39,10 @@ const IGNORED: ReadonlySet<string> = new Set([
 /** Fetch metadata, client hints and Zipkin's: as above, for all that begin so. */
 const IGNORED_PREFIXES = ["sec-", "x-b3-"] as const;
 
+/** As gateways name themselves in `Via`; clients may write it too, so only so many are believed. */
+const OF_GATEWAY = /^\s*1\.[01] sluice-[\w-]{12}\s*$/;
+const HOPS_MAX = 8;
+
 /** One upstream stream, and who may share it. */
 export interface Sharing {
   /** Equal exactly when origin, path with query and all headers that are sent are equal, byte for byte. */
@@ -55,16 +59,19 @@ export interface Sharing {
 export function sharingOf(route: ProxyRoute, path: string, forwarded: HeaderList): Sharing {
   const sent = forwarded.filter(([name]) => !isIgnored(name));
   const byName = sent.toSorted((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
+  // Of all gateways on the way: one that leads back to an earlier one is found out by them.
   const via = forwarded
     .filter(([name]) => name === "via")
-    .map(([, value]) => value.split(",").at(-1));
+    .flatMap(([, value]) => value.split(","))
+    .filter((hop) => OF_GATEWAY.test(hop))
+    .slice(-HOPS_MAX);
   return {
     key: keyOf([route.match, route.origin.key, path, ...byName.flat()]),
     headers: [
       ...byName,
       ["accept", "text/event-stream"],
       ["user-agent", "sluice"],
-      ["via", (via[0] ?? "1.1 sluice").trim()],
+      ["via", via.length === 0 ? "1.1 sluice" : via.join(",").trim()],
     ],
   };
 }

@@ -1,7 +1,7 @@
 import { parseCursor } from "../../wire/cursor.ts";
 import type { Cursor } from "../../wire/cursor.ts";
+import { fingerprintOf } from "../ids.ts";
 import type { Feed } from "./feed.ts";
-import { keyOf } from "./sharing.ts";
 
 /** Feeds that are kept for readers who may come back. Each is a topic, of which a tenant has so many. */
 const KEPT_MAX = 2_000;
@@ -76,13 +76,14 @@ export class Shelf {
 /** By tenant, then by key: no concatenation of the two (law 21). */
 export class Shelves {
   readonly #byTenant = new Map<string, Map<string, Shelf>>();
+  /** Hashes: a key holds all headers of a request, and anybody can make up new ones. */
   readonly #streams = new Set<string>();
   /** Those of which nothing is read upstream, the oldest first. */
   readonly #kept = new Set<Feed>();
 
   /** A GET of this key was answered with an event stream, though it had not asked for one by name. */
   noteStream(tenant: string, key: string): void {
-    const name = keyOf([tenant, key]);
+    const name = fingerprintOf(tenant, key);
     this.#streams.delete(name);
     this.#streams.add(name);
     const [oldest = ""] = this.#streams;
@@ -90,7 +91,7 @@ export class Shelves {
   }
 
   isStream(tenant: string, key: string): boolean {
-    return this.#streams.size > 0 && this.#streams.has(keyOf([tenant, key]));
+    return this.#streams.size > 0 && this.#streams.has(fingerprintOf(tenant, key));
   }
 
   find(tenant: string, key: string): Shelf | undefined {

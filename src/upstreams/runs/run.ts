@@ -1,9 +1,11 @@
+import type { Receipt } from "../../core/broker.ts";
 import { SluiceError } from "../../core/errors.ts";
 import { feedTenant } from "../../core/feed-tenant.ts";
 import type { Hub } from "../../core/hub.ts";
 import type { TopicSettingsInput } from "../../core/settings.ts";
 import type { Runtime, Timer } from "../../internal/clock.ts";
 import { encodeFields } from "../../wire/frame.ts";
+import { EVENT_BYTES_MIN, FeedWindow } from "../feed-window.ts";
 import type { RunOptions } from "./run-options.ts";
 
 export const RUN_STATES = ["open", "done", "error", "stopped", "expired"] as const;
@@ -13,6 +15,11 @@ export const RUN_STATES = ["open", "done", "error", "stopped", "expired"] as con
  */
 export type RunState = (typeof RUN_STATES)[number];
 export type RunEnd = Exclude<RunState, "open">;
+
+/** How far a reader has come, as a number of the log. */
+export interface Place {
+  readonly settledTo: number;
+}
 
 /** Where a producer puts what it makes. */
 export interface RunSink {
@@ -43,7 +50,8 @@ export interface RunInit {
  * generator that awaits nothing would never let go of it. In bytes, with what an event costs at least.
  */
 const TURN_BYTES = 64 * 1024;
-const EVENT_BYTES_MIN = 128;
+/** A smaller window would hold the producer up at nearly each event, in bytes. */
+const WINDOW_BYTES_MIN = 1024 * 1024;
 /** Between two tries to store an end that the broker did not take, in milliseconds. */
 const END_RETRY_MS = [50, 200, 1_000, 5_000] as const;
 const FOREVER_MS = 3_650 * 86_400_000;
@@ -66,6 +74,9 @@ export class Run {
   readonly #end = Promise.withResolvers<RunEnd>();
   #state: RunState = "open";
   #readers = 0;
+  /** How far readers are, of those who are connected. */
+  readonly #places = new Set<Place>();
+  readonly #window: FeedWindow;
   /** Appended since the producer last waited. */
   #turnBytes = 0;
   #isDiscarded = false;
@@ -81,6 +92,8 @@ export class Run {
     this.topic = `runs/${init.id}`;
     this.options = init.options;
     this.ended = this.#end.promise;
+    const windowBytes = Math.max(init.options.bytesMax, WINDOW_BYTES_MIN);
+    this.#window = new FeedWindow(init.runtime, windowBytes, 0);
     init.hub.metrics.add("sluice_runs", "open");
     this.#expiry = init.runtime.after(init.options.ageMsMax, () => void this.#finish("expired"));
     this.ready = this.#declare();
@@ -110,6 +123,15 @@ export class Run {
       if (this.#isDiscarded) this.#dropEvents();
       else this.#readersGone();
     };
+  }
+
+  /**
+   * From now on the producer waits for this reader, if no other is further, before what it lacks is dropped;
+   * until the returned function is called. Whoever takes nothing is evicted, and then nobody waits for it.
+   */
+  follow(place: Place): () => void {
+    this.#places.add(place);
+    return () => this.#places.delete(place);
   }
 
   /**
@@ -150,12 +172,25 @@ export class Run {
 
   #append(fields: Uint8Array): void | Promise<void> {
     if (this.#state !== "open") return undefined;
-    const appended = this.#put(fields).then(undefined, this.#refused);
+    this.#window.add(fields.length);
+    const appended = this.#put(fields).then(this.#kept, this.#refused);
     this.#turnBytes += fields.length + EVENT_BYTES_MIN;
     if (this.#turnBytes < TURN_BYTES) return undefined;
     this.#turnBytes = 0;
-    return appended.then(() => new Promise((resolve) => this.#init.runtime.defer(resolve)));
+    return appended
+      .then(() => new Promise<void>((resolve) => this.#init.runtime.defer(resolve)))
+      .then(() => this.#window.room(this.#fastest));
   }
+
+  readonly #kept = ({ last }: Receipt): void => this.#window.mark(last.seq);
+
+  /** Where nobody reads, nobody is behind. */
+  readonly #fastest = (): number => {
+    if (this.#places.size === 0) return Number.POSITIVE_INFINITY;
+    let place = 0;
+    for (const { settledTo } of this.#places) place = Math.max(place, settledTo);
+    return place;
+  };
 
   /** What the log refuses ends the run. */
   readonly #refused = (error: unknown): void => void this.#finish("error", toRunError(error));
@@ -164,7 +199,7 @@ export class Run {
     return this.#init.hub.declare(this.#tenant, this.topic, settings);
   }
 
-  #put(fields: Uint8Array): Promise<unknown> {
+  #put(fields: Uint8Array): Promise<Receipt> {
     const { hub } = this.#init;
     return hub.append({ tenant: this.#tenant, topic: this.topic, events: [{ fields }] });
   }
@@ -192,6 +227,7 @@ export class Run {
     hub.metrics.add("sluice_runs", state);
     hub.metrics.add("sluice_runs_total", state);
     this.#abort.abort();
+    this.#window.close();
     // What it says in the same turn is in order: nothing of the producer comes in between.
     if (error !== undefined) void this.#put(errorFields(error)).catch(() => {});
     const isStored = await this.#storeEnd(state);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { eventually, openStream, rawClient, send } from "../support.ts";
 import type { OpenStream } from "../support.ts";
 import {
@@ -299,6 +299,32 @@ describe("resuming", () => {
 });
 
 describe("what the origin may do", () => {
+  test("law 19: a stream that is lost while a reader is being attached is lost for that one too", async () => {
+    let isGone = false;
+    const origin = await startOrigin((_request, response) => {
+      if (isGone) return void response.writeHead(404).end();
+      response.writeHead(200, SSE_HEADERS);
+      response.write(event("e1", 1));
+    });
+    const front = await startFront(origin);
+    const first = await openStream(front, "/s", ASKS);
+    await first.take(1);
+    const { broker } = front.hub;
+    const read = broker.read.bind(broker);
+    const gate = Promise.withResolvers<void>();
+    const slow = vi.spyOn(broker, "read").mockImplementationOnce(async (options) => {
+      await gate.promise;
+      return read(options);
+    });
+    const second = openStream(front, "/s", ASKS);
+    await eventually(() => slow.mock.calls.length > 0);
+    isGone = true;
+    for (const response of origin.open) response.destroy();
+    await first.ended;
+    gate.resolve();
+    expect(await (await second).ended).toBe(true);
+  }, 20_000);
+
   test("U01: before the first byte an EventSource gets what it survives, others the status itself", async () => {
     const origin = await startOrigin((_request, response) => {
       response.writeHead(503, { "retry-after": "30" }).end("busy");

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { eventually, rawClient, send } from "../support.ts";
@@ -246,6 +246,44 @@ describe("what breaks", () => {
     expect(await second.closed).not.toContain("0\r\n\r\n");
   });
 
+  test("an answer that comes before the whole request is the connection's last, and never stuck", async () => {
+    const origin = await startOrigin((request, response) => {
+      response.writeHead(Number(request.url?.slice(1))).end();
+    });
+    const front = await startFront(origin);
+    for (const [method, status] of [
+      ["POST", 413],
+      ["POST", 204],
+      ["HEAD", 200],
+    ] as const) {
+      const client = rawClient(front.port);
+      const head = `Host: 127.0.0.1:${front.port}\r\n`;
+      client.send(`${method} /${status} HTTP/1.1\r\n${head}Content-Length: 4000000\r\n\r\nabc`);
+      expect(await client.until("\r\n\r\n")).toContain(`HTTP/1.1 ${status}`);
+      client.send(Buffer.alloc(4_000_000 - 3));
+      client.send(`GET /200 HTTP/1.1\r\n${head}\r\n`);
+      expect(await client.closed).toMatch(/^connection: close\r$/im);
+    }
+    expect(origin.requests).toHaveLength(3);
+  }, 20_000);
+
+  test("law 12: a client that takes nothing of a download gives its socket back after the stall time", async () => {
+    const block = Buffer.alloc(1024 * 1024);
+    const origin = await startOrigin((_request, response) => {
+      const pump = (): void => {
+        while (response.write(block));
+      };
+      response.on("drain", pump);
+      pump();
+    });
+    const front = await startFront(origin, {}, { hub: { heartbeat: { stallMs: 300 } } });
+    const client = rawClient(front.port);
+    client.socket.pause();
+    client.send(`GET /big HTTP/1.1\r\nHost: 127.0.0.1:${front.port}\r\n\r\n`);
+    await eventually(() => origin.requests.length === 1);
+    await eventually(() => origin.open.size === 0);
+  }, 20_000);
+
   test("U10, S15: what is no HTTP is one typed error", async () => {
     for (const bytes of [
       "SSH-2.0-OpenSSH\r\n",
@@ -303,6 +341,23 @@ describe("what breaks", () => {
     const reply = await send(front, "/");
     expect([reply.status, reply.json["code"]]).toEqual([508, "upstream_loop"]);
     expect(count).toBe(1);
+  });
+
+  test("so are gateways that lead to one another, also where a stream is shared", async () => {
+    const relay = createServer((socket) => {
+      const out = connect(target, "127.0.0.1");
+      socket.on("error", () => out.destroy()).pipe(out);
+      out.on("error", () => socket.destroy()).pipe(socket);
+    });
+    relay.listen(0, "127.0.0.1");
+    await once(relay, "listening");
+    onTestFinished(() => void relay.close());
+    const url = `http://127.0.0.1:${(relay.address() as AddressInfo).port}`;
+    const first = await startFront({ url });
+    const second = await startFront(first);
+    const target = second.port;
+    const reply = await send(first, "/s", { headers: { accept: "text/event-stream" } });
+    expect([reply.status, reply.json["code"]]).toEqual([508, "upstream_loop"]);
   });
 
   test("Sluice's own paths stay its own", async () => {

@@ -119,6 +119,55 @@ describe("a drain", () => {
   });
 });
 
+describe("a drain, and requests that may become runs", () => {
+  const modelAfter = (ms: number) =>
+    startOrigin((_request, response) => {
+      setTimeout(() => {
+        response.writeHead(200, SSE_HEADERS);
+        response.write(event("begin"));
+        setTimeout(() => response.end(event("end")), 200);
+      }, ms);
+    });
+
+  test("law 20: it waits for what the origin has not answered yet, and for the run that this becomes", async () => {
+    const origin = await modelAfter(300);
+    const front = await startFront(origin);
+    const answer = send(front, "/chat", { method: "POST", body: "x" });
+    await eventually(() => origin.open.size === 1);
+    const report = await front.drain({ ackWaitMs: 50, deadlineMs: 20_000 });
+    expect(report.isForced).toBe(false);
+    const { text } = await answer;
+    expect(text).toMatch(/data: begin[^]*data: end/);
+    expect(text).not.toContain("event: error");
+  });
+
+  test("what begins when open runs were told of the end is refused, and says why", async () => {
+    const origin = await modelAfter(900);
+    const front = await startFront(origin);
+    const answer = send(front, "/chat", { method: "POST", body: "x" });
+    await eventually(() => origin.open.size === 1);
+    const drained = front.drain({ ackWaitMs: 50, deadlineMs: 1_000 });
+    const reply = await answer;
+    expect([reply.status, reply.json["code"]]).toEqual([503, "shutting_down"]);
+    expect((await drained).isForced).toBe(true);
+    await eventually(() => origin.open.size === 0);
+  });
+
+  test("what asks for a stream by name passes the door, whatever its method", async () => {
+    const origin = await modelAfter(0);
+    const admission = { perIpMax: 1, trustedProxies: ["127.0.0.1"] };
+    const front = await startFront(origin, {}, { gateway: { admission } });
+    const headers = { ...ASKS, "x-forwarded-for": "203.0.113.9" };
+    const stays = await openStream(front, "/s", headers);
+    const ask = { method: "POST", body: "x", headers };
+    expect((await send(front, "/chat", ask)).status).toBe(429);
+    expect(origin.requests).toHaveLength(1);
+    stays.cut();
+    await eventually(() => front.hub.connectionsNow === 0);
+    expect((await send(front, "/chat", ask)).text).toContain("data: end");
+  });
+});
+
 describe("isolation", () => {
   /** Says whose request it is, again and again, and remembers which ids it was given by whom. */
   function nonces(who: string, write: (text: string) => boolean): () => void {

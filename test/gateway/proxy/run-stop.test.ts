@@ -200,3 +200,46 @@ test("R03 law 23: hundreds of runs whose clients leave at random leave no reques
     expect(publications).toEqual([]);
   }, 10_000);
 }, 30_000);
+
+test("U11: a run is not ahead of its only reader by more than it keeps, and goes on without it", async () => {
+  const events = 3_000;
+  let sent = 0;
+  const origin = await startOrigin((_request, response) => {
+    response.writeHead(200, SSE_HEADERS);
+    const pump = (): void => {
+      while (sent < events) {
+        sent += 1;
+        if (!response.write(event(`${sent} ${"x".repeat(10_000)}`))) return;
+      }
+      response.end();
+    };
+    response.on("drain", pump);
+    pump();
+  });
+  const front = await startFront(origin);
+  const client = ask(front);
+  const id = runOf(await client.until("\r\n\r\n"));
+  client.socket.pause();
+  // It has stopped: the origin waits, far from its end.
+  await vi.waitFor(
+    async () => {
+      const before = sent;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(sent).toBe(before);
+    },
+    { timeout: 10_000 },
+  );
+  expect(sent).toBeLessThan(2_500);
+  client.socket.resume();
+  const text = await client.closed;
+  expect(text).not.toContain(": gap");
+  expect(tokensOf(text).map((token) => Number.parseInt(token, 10))).toEqual(
+    Array.from({ length: events }, (_, at) => at + 1),
+  );
+  // Nobody reads the next one: nothing holds it up.
+  sent = 0;
+  const other = ask(front);
+  expect(runOf(await other.until("\r\n\r\n"))).not.toBe(id);
+  other.socket.destroy();
+  await eventually(() => sent === events);
+}, 30_000);

@@ -95,6 +95,89 @@ describe("runs", () => {
     expect(runOf(texts[0] ?? "")).not.toBe(runOf(texts[1] ?? ""));
   });
 
+  test("S06: an API key is a credential too", async () => {
+    const gate = openGate();
+    gate.open();
+    const origin = await startOrigin(model(gate));
+    const front = await startFront(origin);
+    for (const user of ["alice", "mallory"]) {
+      await postRaw(front, "x", { "Idempotency-Key": "k", "X-Api-Key": user }).closed;
+    }
+    expect(origin.requests).toHaveLength(2);
+  });
+
+  test("who has left while another request of its key was under way is not asked for", async () => {
+    const gate = openGate();
+    const origin = await startOrigin((_request, response) => {
+      void gate.next.then(() => response.writeHead(500).end());
+    });
+    const front = await startFront(origin);
+    const key = { "Idempotency-Key": "k" };
+    const first = postRaw(front, "x", key);
+    await eventually(() => origin.requests.length === 1);
+    const second = postRaw(front, "x", key);
+    const third = postRaw(front, "x", key);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    second.socket.destroy();
+    await second.closed;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    gate.open();
+    await first.until("500");
+    await third.until("500");
+    expect(origin.requests).toHaveLength(2);
+  });
+
+  test("one that is forgotten while its reader waits for its turn is 404, not a stream of nothing", async () => {
+    const gate = openGate();
+    gate.open();
+    const origin = await startOrigin(model(gate));
+    const admission = { perSecond: 1, burst: 1 };
+    const front = await startFront(origin, { runTtlMs: 200 }, { gateway: { admission } });
+    await openStream(front, "/v1/topics/t");
+    const id = runOf(await postRaw(front, "x").closed);
+    expect((await send(front, `/v1/runs/${id}`)).json["code"]).toBe("run_unknown");
+  });
+
+  test("law 23: what the log has no room for lets go of its upstream", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS);
+      response.write(event("x"));
+    });
+    const front = await startFront(origin, {}, { broker: { topicsMax: 1 } });
+    await postRaw(front, "x").until("data: x");
+    expect(await postRaw(front, "x").until("\r\n\r\n")).toContain(" 507 ");
+    await eventually(() => origin.open.size === 1);
+    expect((await send(front, "/s", { headers: { accept: "*/*" } })).status).toBe(507);
+    await eventually(() => origin.open.size === 1);
+    expect(origin.requests).toHaveLength(3);
+  });
+
+  test("a run of another gateway behind this one is named once, by this one", async () => {
+    const gate = openGate();
+    gate.open();
+    const inner = await startFront(await startOrigin(model(gate)));
+    const outer = await startFront(inner);
+    const text = await postRaw(outer, "x").closed;
+    for (const name of ["Sluice-Run", "Sluice-Connection", "Link"]) {
+      expect(text.match(new RegExp(`^${name}:`, "gim"))).toHaveLength(1);
+    }
+    expect((await send(outer, `/v1/runs/${runOf(text)}`)).text).toContain("data: [DONE]");
+  });
+
+  test("the stream of a GET with a body is a run: it cannot be asked for again", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS);
+      response.write(event("x", 1), () => setTimeout(() => response.destroy(), 20));
+    });
+    const front = await startFront(origin);
+    const client = rawClient(front.port);
+    client.send(`GET /s HTTP/1.1\r\nHost: 127.0.0.1:${front.port}\r\nContent-Length: 2\r\n\r\nhi`);
+    const text = await client.closed;
+    expect(runOf(text)).not.toBe("");
+    expect(text).toContain('"code":"upstream_lost"');
+    expect(origin.requests).toHaveLength(1);
+  });
+
   test("law 12: when its only reader leaves and the route says cancel, the upstream is aborted", async () => {
     const origin = await startOrigin(model(openGate()));
     const front = await startFront(origin, { onReadersGone: { kind: "cancel" } });
@@ -159,6 +242,18 @@ describe("a GET that did not ask for an event stream, and is given one", () => {
     expect(again.events.map(({ data }) => data)).toEqual(["e3", "e4", "e5"]);
     expect(origin.requests).toHaveLength(1);
   });
+
+  test("law 22: the origin's own id goes to it again when the stream breaks", async () => {
+    const origin = await startOrigin((_request, response) => {
+      response.writeHead(200, SSE_HEADERS).flushHeaders();
+      if (origin.requests.length === 1) setTimeout(() => response.destroy(), 20);
+      else response.write(event("e6", 6));
+    });
+    const front = await startFront(origin);
+    const curl = await openStream(front, "/s", { accept: "*/*", "last-event-id": "5" });
+    await curl.take(1);
+    expect(origin.requests.map(({ headers }) => headers["last-event-id"])).toEqual(["5", "5"]);
+  }, 20_000);
 
   test("S06: it is nobody else's, and what the origin said to its reader is said to nobody else", async () => {
     const origin = await startOrigin((request, response) => {

@@ -1,12 +1,14 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { endToEnd, streamHead } from "../../../src/gateway/proxy/forward-headers.ts";
-import { FeedWindow } from "../../../src/gateway/proxy/feed-window.ts";
+import { FeedWindow } from "../../../src/upstreams/feed-window.ts";
 import { routeFinder } from "../../../src/gateway/proxy/match.ts";
 import { retryAfterMs } from "../../../src/gateway/proxy/patience.ts";
 import { ROUTE_DEFAULTS } from "../../../src/gateway/proxy/route.ts";
 import type { ProxyRoute } from "../../../src/gateway/proxy/route.ts";
 import { keyOf, sharingOf } from "../../../src/gateway/proxy/sharing.ts";
-import { whenceOf } from "../../../src/gateway/proxy/shelf.ts";
+import { Shelves, whenceOf } from "../../../src/gateway/proxy/shelf.ts";
 import { VirtualRuntime } from "../../../src/testing/index.ts";
 import { parseOrigin } from "../../../src/upstreams/origin.ts";
 import type { HeaderList } from "../../../src/upstreams/message.ts";
@@ -28,15 +30,24 @@ describe("paths", () => {
     ).toEqual([1, undefined, undefined, 2, 2, 2, 3, undefined]);
   });
 
-  test.each(["/api/../x", "/api/%2e%2E/x", "/api/.", "/api/%2e", "/api/..%5cx", "/api/a\\..\\b"])(
-    "S16: %s is refused, as the origin may take it for another path",
-    (path) => {
-      expect(() => find(path)).toThrow(expect.objectContaining({ code: "request_target_invalid" }));
-    },
-  );
+  test.each([
+    "/api/../x",
+    "/api/%2e%2E/x",
+    "/api/.",
+    "/api/%2e",
+    "/api/..%5cx",
+    "/api/a\\..\\b",
+    "/api/..%2fx",
+    "/api/x%2F%2e%2e",
+    "/api/..;/x",
+    "/api/..%3bv=1/x",
+  ])("S16: %s is refused, as the origin may take it for another path", (path) => {
+    expect(() => find(path)).toThrow(expect.objectContaining({ code: "request_target_invalid" }));
+  });
 
-  test("dots inside of names are none of our business", () => {
+  test("dots inside of names are none of our business, nor are slashes and semicolons", () => {
     expect(portOf("/api/a..b/.well-known/...")).toBe(2);
+    expect(portOf("/api/@a%2fb/v;a=..b")).toBe(2);
   });
 });
 
@@ -65,6 +76,29 @@ describe("headers", () => {
       ["transfer-encoding", "chunked"],
     ];
     expect(endToEnd(headers)).toEqual([]);
+  });
+
+  test("a header may have the name of what every object has; what is Sluice's own is not the origin's to say", () => {
+    const own: HeaderList = [
+      ["sluice-run", "x"],
+      ["sluice-connection", "x"],
+      ["link", '</v1/runs/x>; rel="alternate"'],
+    ];
+    const head = streamHead([["constructor", "a"], ["link", "</x>"], ...own], false);
+    expect(Object.entries(head)).toEqual([
+      ["constructor", "a"],
+      ["link", "</x>"],
+    ]);
+  });
+
+  test("pages that the origin lets in see the id of a run", () => {
+    const allowed: HeaderList = [["access-control-allow-origin", "https://a.example"]];
+    const exposed = (headers: HeaderList) =>
+      streamHead(headers, true)["access-control-expose-headers"];
+    expect(exposed([])).toBeUndefined();
+    expect(exposed(allowed)).toContain("Sluice-Run");
+    const both = exposed([...allowed, ["access-control-expose-headers", "X-A"]]);
+    expect(both).toMatch(/^X-A, .*Sluice-Run/);
   });
 
   test("S06: what the origin says to one reader is not for those who share its stream", () => {
@@ -121,14 +155,14 @@ describe("sharing", () => {
       ["traceparent", "00-1-2-3"],
       ["last-event-id", "7"],
       ["accept-language", "de"],
-      ["via", "1.0 other, 1.1 sluice-x"],
+      ["via", "1.0 other, 1.1 sluice-a-Z_45678901"],
     ]);
     expect(sharing.key).toBe(keyFor([["accept-language", "de"]]));
     expect(sharing.headers).toEqual([
       ["accept-language", "de"],
       ["accept", "text/event-stream"],
       ["user-agent", "sluice"],
-      ["via", "1.1 sluice-x"],
+      ["via", "1.1 sluice-a-Z_45678901"],
     ]);
   });
 
@@ -167,6 +201,21 @@ describe("places", () => {
       expect(whenceOf(id)).toEqual({ kind: "foreign", id });
     }
   });
+});
+
+test("keys that were streams cost little, however long they are", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const shelves = new Shelves();
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  // Of their own, as those of requests are: no slices of one string.
+  for (let at = 0; at < 2_000; at += 1) {
+    shelves.noteStream("t", Buffer.alloc(16_000, `${at}-`).toString("latin1"));
+  }
+  collect();
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(8_000_000);
+  expect(shelves.isStream("t", Buffer.alloc(16_000, "1999-").toString("latin1"))).toBe(true);
 });
 
 describe("Retry-After", () => {

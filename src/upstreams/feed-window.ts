@@ -1,4 +1,4 @@
-import type { Runtime } from "../../internal/clock.ts";
+import type { Runtime } from "../internal/clock.ts";
 
 /** Memory that even the smallest event costs in the log, in bytes; its bound counts what was written only. */
 export const EVENT_BYTES_MIN = 128;
@@ -7,14 +7,14 @@ const LOOK_MS = 20;
 /** Places that are remembered in one window. */
 const MARKS = 32;
 
-/** A place in the feed, and how much had been appended up to there, in bytes. */
+/** A place in it, and how much had been appended up to there, in bytes. */
 interface Mark {
   readonly seq: number;
   readonly bytes: number;
 }
 
 /**
- * How much of a feed nobody has read yet. Half of the window may be: the other half is for readers that
+ * How much of a feed or run nobody has read yet. Half of the window may be: the other half is for readers that
  * come back. Beyond it the upstream has to wait (U11). What counts is who reads fastest: one slow reader
  * must not hold up the others, and is told a gap when the window has passed it.
  */
