@@ -91,9 +91,10 @@ describeWith({ ip: needsNamespaces(), sysctl: needs("sysctl") }, "a client", () 
       for (const reader of seen) {
         expect(reader).toMatchObject({ last: count, failure: "", connections: 1, closes: [] });
       }
-      // Each lagged, and read the log an event or two at a time, waiting for every write to leave.
+      // Each lagged, and read the log an event or two at a time, waiting for every write to leave. Those
+      // who stand at the same place read it once for all.
       expect(await stand.metric("sluice_lagged_total")).toBeGreaterThanOrEqual(4);
-      expect(await stand.metric("sluice_log_reads_total")).toBeGreaterThan(100);
+      expect(await stand.metric("sluice_log_reads_total")).toBeGreaterThan(20);
       expect(await stand.ended()).toEqual([]);
     },
   );
