@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
@@ -9,7 +9,7 @@ export interface Line {
 }
 
 export interface ProgramOptions {
-  /** The core that its main thread runs on: servers on 0; load client, publisher and harness on 1. */
+  /** The core that it runs on: servers on 0; load client, publisher and harness on 1. */
   readonly core: number;
   /** Shown in errors. */
   readonly name: string;
@@ -40,19 +40,11 @@ export class Program {
   constructor(command: readonly string[], options: ProgramOptions) {
     this.name = options.name;
     const nice = options.nice === undefined ? [] : ["nice", "-n", String(options.nice)];
-    const [program = "", ...rest] = [...nice, ...command];
-    this.#child = spawn(program, rest, {
+    this.#child = spawn("taskset", ["-c", String(options.core), ...nice, ...command], {
       stdio: ["pipe", "pipe", "pipe", options.hasChannel === true ? "ipc" : "ignore"],
       cwd: options.cwd,
     });
     running.add(this.#child);
-    // Its first thread alone. What else a runtime has, such as the collector's threads, runs where there is
-    // room, as it would anywhere: on one core they and the loop would take turns.
-    if (this.#child.pid !== undefined) {
-      execFileSync("taskset", ["-pc", String(options.core), String(this.#child.pid)], {
-        stdio: "ignore",
-      });
-    }
     // A program that is already gone needs no command.
     this.#child.stdin?.on("error", () => {});
     this.#read();
