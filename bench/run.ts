@@ -156,7 +156,7 @@ async function main(): Promise<void> {
   buildTools();
   // Inherited by every program; on a busy machine a negative one (root) keeps strangers out.
   if (values.nice) setPriority(Number(values.nice));
-  execFileSync("taskset", ["-cp", String(TOOL_CORE), String(process.pid)], { stdio: "ignore" });
+  execFileSync("taskset", ["-cp", TOOL_CORE, String(process.pid)], { stdio: "ignore" });
   for (const name of positionals) {
     const scenario = SCENARIOS[name] as Scenario;
     if (scenario.sysctls && process.env[IN_NAMESPACE] === undefined) {

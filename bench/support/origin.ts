@@ -26,7 +26,7 @@ export class BenchOrigin {
 
   private constructor() {
     const command = [process.execPath, join(benchFolder, "origin.mjs"), String(ORIGIN_PORT)];
-    this.program = new Program(command, { core: TOOL_CORE, name: "origin" });
+    this.program = new Program(command, { cores: TOOL_CORE, name: "origin" });
   }
 
   static async open(): Promise<BenchOrigin> {

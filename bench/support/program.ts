@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
@@ -9,8 +9,8 @@ export interface Line {
 }
 
 export interface ProgramOptions {
-  /** The core that it runs on: servers on 0; load client, publisher and harness on 1. */
-  readonly core: number;
+  /** The cores that it may use, as taskset(1) names them. */
+  readonly cores: string;
   /** Shown in errors. */
   readonly name: string;
   readonly cwd?: string;
@@ -27,7 +27,7 @@ export function killAll(): void {
   for (const child of running) child.kill("SIGKILL");
 }
 
-/** A child process on one core that speaks JSON lines, and can be awaited line by line. */
+/** A child process on given cores that speaks JSON lines, and can be awaited line by line. */
 export class Program {
   readonly name: string;
   readonly #child: ChildProcess;
@@ -40,7 +40,7 @@ export class Program {
   constructor(command: readonly string[], options: ProgramOptions) {
     this.name = options.name;
     const nice = options.nice === undefined ? [] : ["nice", "-n", String(options.nice)];
-    this.#child = spawn("taskset", ["-c", String(options.core), ...nice, ...command], {
+    this.#child = spawn("taskset", ["-c", options.cores, ...nice, ...command], {
       stdio: ["pipe", "pipe", "pipe", options.hasChannel === true ? "ipc" : "ignore"],
       cwd: options.cwd,
     });
@@ -85,6 +85,11 @@ export class Program {
     } finally {
       this.#child.off("disconnect", stop);
     }
+  }
+
+  /** Holds its first thread on one core from now on. Threads that it has already stay free. */
+  pinMainThread(core: string): void {
+    execFileSync("taskset", ["-pc", core, String(this.pid)], { stdio: "ignore" });
   }
 
   signal(name: NodeJS.Signals): void {

@@ -9,7 +9,7 @@ export const repositoryFolder = join(benchFolder, "..");
 export const buildFolder = join(benchFolder, ".build");
 
 /** The core of everything that is not the server. */
-export const TOOL_CORE = 1;
+export const TOOL_CORE = "1";
 
 /** Builds the C tools whose source is newer than the program. Needs gcc. */
 export function buildTools(): void {
@@ -121,7 +121,7 @@ export class Load {
 
   private constructor(options: LoadOptions, nice: number | undefined) {
     const command = [toolPath("load"), ...flags(options)];
-    const how = { core: TOOL_CORE, name: "load", ...(nice !== undefined && { nice }) };
+    const how = { cores: TOOL_CORE, name: "load", ...(nice !== undefined && { nice }) };
     this.program = new Program(command, how);
   }
 
@@ -190,7 +190,7 @@ export interface PublishReport extends Line {
 /** Publishes to the end, and resolves with what was answered. */
 export async function publish(options: PublishOptions, nice?: number): Promise<PublishReport> {
   const command = [toolPath("publish"), ...flags(options)];
-  const how = { core: TOOL_CORE, name: "publish", ...(nice !== undefined && { nice }) };
+  const how = { cores: TOOL_CORE, name: "publish", ...(nice !== undefined && { nice }) };
   const program = new Program(command, how);
   try {
     const timeoutMs = (options.seconds + (options.grace ?? 30) + 10) * 1_000;
@@ -223,7 +223,7 @@ export interface RecycleReport extends Line {
 /** Opens, uses and leaves connections until the server has closed each of them in every round. */
 export async function recycle(options: RecycleOptions): Promise<RecycleReport> {
   const command = [toolPath("idle"), ...flags(options)];
-  const program = new Program(command, { core: TOOL_CORE, name: "idle" });
+  const program = new Program(command, { cores: TOOL_CORE, name: "idle" });
   try {
     return (await program.line("done", 120_000)) as RecycleReport;
   } finally {

@@ -4,6 +4,8 @@ import { Ring } from "../internal/ring.ts";
 
 const BLOCK_BYTES_MIN = 512;
 const BLOCK_BYTES_MAX = 64 * 1024;
+/** A new block is this share of what the log has: the room not yet used, and what a thousand logs that grow in step take at once, stay small beside it. */
+const GROWTH = 1 / 4;
 
 /** A piece of memory that holds several frames, oldest first. */
 export interface Block {
@@ -20,7 +22,7 @@ export interface Block {
  * read them: a trimmed block is left to the garbage collector.
  *
  * Copying is what bounds memory: a slice of a request body would pin the whole 64 KiB network read.
- * Blocks grow from 512 B to 64 KiB, so a hundred thousand small topics do not cost 64 KiB each.
+ * Blocks grow with the log from 512 B to 64 KiB, so a hundred thousand small topics do not cost 64 KiB each.
  */
 export class Blocks {
   readonly #account: MemoryAccount;
@@ -69,9 +71,10 @@ export class Blocks {
 
   #open(size: number): Block {
     const previous = this.#blocks.last();
-    const grown = Math.max(BLOCK_BYTES_MIN, (previous?.bytes.length ?? 0) * 2);
-    const length = Math.max(Math.min(BLOCK_BYTES_MAX, grown), size);
     if (previous !== undefined) this.#next = endOf(previous);
+    const retained = this.#next - (this.#blocks.first()?.from ?? this.#next);
+    const grown = Math.ceil((retained * GROWTH) / BLOCK_BYTES_MIN) * BLOCK_BYTES_MIN;
+    const length = Math.max(BLOCK_BYTES_MIN, Math.min(BLOCK_BYTES_MAX, grown), size);
     const block = { bytes: Buffer.allocUnsafeSlow(length), from: this.#next, live: 0 };
     this.#blocks.push(block);
     this.#account.add(length);
