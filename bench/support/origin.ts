@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Program, type Line } from "./program.ts";
-import { benchFolder, TOOL_CORE } from "./tools.ts";
+import { benchFolder, PROMPT, TOOL_CORE } from "./tools.ts";
 
 /** Of the origin; HTTP/2 is on the next one. Sluice is told before it runs. */
 export const ORIGIN_PORT = 18_180;
@@ -26,7 +26,7 @@ export class BenchOrigin {
 
   private constructor() {
     const command = [process.execPath, join(benchFolder, "origin.mjs"), String(ORIGIN_PORT)];
-    this.program = new Program(command, { cores: TOOL_CORE, name: "origin" });
+    this.program = new Program(command, { cores: TOOL_CORE, name: "origin", nice: PROMPT });
   }
 
   static async open(): Promise<BenchOrigin> {

@@ -39,9 +39,9 @@ export class Publication {
   readonly isSuperseded: boolean;
   /** Size of the plain frame in bytes. */
   readonly bytes: number;
-
-  readonly #memory: Buffer;
-  readonly #start: number;
+  /** The block that holds its plain frame, from `start` on. */
+  readonly memory: Buffer;
+  readonly start: number;
   #enveloped: Buffer | undefined;
 
   constructor(init: PublicationInit) {
@@ -52,19 +52,19 @@ export class Publication {
     this.settings = init.settings;
     this.isSuperseded = init.isSuperseded;
     this.bytes = init.bytes;
-    this.#memory = init.block.bytes;
-    this.#start = init.position - init.block.from;
+    this.memory = init.block.bytes;
+    this.start = init.position - init.block.from;
   }
 
   /** Size of its frame in `form`. The enveloped frame is made on first demand, and kept. */
   bytesIn(form: WireForm): number {
-    return this.#isAsPublished(form) ? this.bytes : this.#frameIn(form).length;
+    return this.isAsPublished(form) ? this.bytes : this.#frameIn(form).length;
   }
 
   /** Copies its frame to `target` and returns the offset behind it. */
   copyTo(target: Buffer, offset: number, form: WireForm): number {
-    if (this.#isAsPublished(form)) {
-      this.#memory.copy(target, offset, this.#start, this.#start + this.bytes);
+    if (this.isAsPublished(form)) {
+      this.memory.copy(target, offset, this.start, this.start + this.bytes);
       return offset + this.bytes;
     }
     const frame = this.#frameIn(form);
@@ -72,13 +72,14 @@ export class Publication {
     return offset + frame.length;
   }
 
-  #isAsPublished(form: WireForm): boolean {
+  /** Its frame in `form` is the plain one. */
+  isAsPublished(form: WireForm): boolean {
     return form === "plain" || (form === "quiet" && this.kind === "event");
   }
 
   /** The end of a topic is rare, and short: its quiet frame is made each time. */
   #frameIn(form: WireForm): Buffer {
-    const frame = this.#memory.subarray(this.#start, this.#start + this.bytes);
+    const frame = this.memory.subarray(this.start, this.start + this.bytes);
     if (form !== "enveloped") return Buffer.from(hush(frame));
     return (this.#enveloped ??= Buffer.from(envelope(frame, this.topic)));
   }

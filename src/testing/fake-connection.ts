@@ -155,7 +155,8 @@ export class FakeConnection implements Connection {
 }
 
 function checkBatch(batch: Batch): void {
-  const { frames, chunk } = batch;
+  const { frames } = batch;
+  const chunk = Buffer.concat(batch.chunk);
   assert(frames.length > 0, "a batch has bytes");
   assert(frames.at(-1) === LF && frames.at(-2) === LF, "a batch ends in a blank line");
   assert(chunk.at(-1) === LF && chunk.at(-2) === CR, "a chunk ends in CRLF");

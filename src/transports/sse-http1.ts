@@ -141,9 +141,9 @@ class SseHttp1Connection implements Connection {
 
   write(batch: Batch): boolean {
     if (this.#rest !== undefined) this.#writeRest();
-    const bytes = this.#isChunked ? batch.chunk : batch.frames;
-    if (bytes.length > PIECE_BYTES_MAX) this.#writePiece(bytes);
-    else this.#socket.write(bytes);
+    if (!this.#isChunked) this.#writePiece(batch.frames);
+    else if (batch.chunk.length === 1) this.#writePiece(batch.chunk[0] as Buffer);
+    else this.#writeAll(batch.chunk);
     if (this.#isCorked) this.#uncork();
     this.#mayPend = this.#socket.writableLength > 0 || this.#rest !== undefined;
     return this.#mayPend;
@@ -165,7 +165,7 @@ class SseHttp1Connection implements Connection {
     if (this.#reason !== undefined || this.#isClosed) return;
     this.#reason = reason;
     if (this.#rest !== undefined) this.#writeRest();
-    if (last !== undefined) this.#socket.write(this.#isChunked ? last.chunk : last.frames);
+    if (last !== undefined) this.#writeAll(this.#isChunked ? last.chunk : [last.frames]);
     if (this.#isCorked) this.#uncork();
     // Without destroySoon the socket would stay in keep-alive and hold up a drain (measured).
     this.#response.end(() => this.#socket.destroySoon());
@@ -188,15 +188,28 @@ class SseHttp1Connection implements Connection {
     this.#owner.onClosed(this.#reason ?? "client_closed");
   }
 
+  /** Hot: a batch of one piece, which is small nearly always. */
   #writePiece(bytes: Buffer): void {
+    if (bytes.length > PIECE_BYTES_MAX) this.#writeLarge(bytes);
+    else this.#socket.write(bytes);
+  }
+
+  #writeLarge(bytes: Buffer): void {
     if (bytes.length <= PIECE_BYTES_MAX) {
       this.#rest = bytes;
       return this.#writeRest();
     }
     this.#rest = bytes.subarray(PIECE_BYTES_MAX);
     this.#socket.write(bytes.subarray(0, PIECE_BYTES_MAX), (error) => {
-      if (!error && this.#rest !== undefined) this.#writePiece(this.#rest);
+      if (!error && this.#rest !== undefined) this.#writeLarge(this.#rest);
     });
+  }
+
+  /** With one system call. */
+  #writeAll(pieces: readonly Buffer[]): void {
+    this.#socket.cork();
+    for (const piece of pieces) this.#socket.write(piece);
+    this.#socket.uncork();
   }
 
   /** Hands over all that is left at once: it is the last piece, or something must follow it. */
