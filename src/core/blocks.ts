@@ -27,6 +27,7 @@ export interface Block {
 export class Blocks {
   readonly #account: MemoryAccount;
   readonly #blocks = new Ring<Block>();
+  #newest: Block | undefined;
   /** Where the next frame begins; positions only rise. */
   #next = 0;
   /** The one that was asked for last: reads go from frame to frame. */
@@ -39,7 +40,7 @@ export class Blocks {
 
   /** The position of `size` bytes in one block. */
   allocate(size: number): number {
-    let block = this.#blocks.last();
+    let block = this.#newest;
     if (block === undefined || this.#next + size > endOf(block)) block = this.#open(size);
     block.live += 1;
     const position = this.#next;
@@ -49,7 +50,7 @@ export class Blocks {
 
   /** The block of a retained frame; the frame begins at `position - block.from`. */
   at(position: number): Block {
-    const newest = this.#blocks.last();
+    const newest = this.#newest;
     if (newest !== undefined && position >= newest.from) return newest;
     const found = this.#found;
     if (found !== undefined && position >= found.from && position < endOf(found)) return found;
@@ -67,16 +68,18 @@ export class Blocks {
     this.#blocks.shift();
     this.#account.add(-block.bytes.length);
     if (this.#found === block) this.#found = undefined;
+    if (this.#newest === block) this.#newest = undefined;
   }
 
   #open(size: number): Block {
-    const previous = this.#blocks.last();
+    const previous = this.#newest;
     if (previous !== undefined) this.#next = endOf(previous);
     const retained = this.#next - (this.#blocks.first()?.from ?? this.#next);
     const grown = Math.ceil((retained * GROWTH) / BLOCK_BYTES_MIN) * BLOCK_BYTES_MIN;
     const length = Math.max(BLOCK_BYTES_MIN, Math.min(BLOCK_BYTES_MAX, grown), size);
     const block = { bytes: Buffer.allocUnsafeSlow(length), from: this.#next, live: 0 };
     this.#blocks.push(block);
+    this.#newest = block;
     this.#account.add(length);
     return block;
   }

@@ -29,7 +29,9 @@ export const IS_SUPERSEDED = 2;
  */
 export class Entries {
   /** All but a lone one are whole. */
-  readonly #segments = new Ring<Float64Array>();
+  readonly #segments = new Ring<Float64Array<ArrayBuffer>>();
+  /** The last of them: an append finds it without a way through the ring, which would be cold. */
+  #newest = new Float64Array(0);
   /** Entries that all segments have room for. */
   #capacity = 0;
   /** Entries of the first segment that were dropped. */
@@ -50,7 +52,7 @@ export class Entries {
   push(seq: number, at: number, position: number, bytes: number, flags: number): void {
     if (this.#head + this.#length === this.#capacity) this.#grow();
     const place = this.#head + this.#length;
-    const segment = this.#segments.last() as Float64Array;
+    const segment = this.#newest;
     const slot = (place % SEGMENT_ENTRIES) * COLUMNS;
     segment[slot + SEQ] = seq;
     segment[slot + AT] = at;
@@ -132,7 +134,7 @@ export class Entries {
   #grow(): void {
     if (this.#segments.length <= 1 && this.#length * 2 <= SEGMENT_ENTRIES) this.#fit();
     else {
-      this.#segments.push(new Float64Array(SEGMENT_ENTRIES * COLUMNS));
+      this.#add(new Float64Array(SEGMENT_ENTRIES * COLUMNS));
       this.#charge(this.#capacity + SEGMENT_ENTRIES);
     }
   }
@@ -147,9 +149,14 @@ export class Entries {
     const fits = old?.length === capacity * COLUMNS;
     const segment = fits ? old : new Float64Array(capacity * COLUMNS);
     segment.set(held);
-    this.#segments.push(segment);
+    this.#add(segment);
     this.#head = 0;
     this.#charge(capacity);
+  }
+
+  #add(segment: Float64Array<ArrayBuffer>): void {
+    this.#segments.push(segment);
+    this.#newest = segment;
   }
 
   #charge(capacity: number): void {

@@ -45,6 +45,8 @@ export class TopicLog {
   /** Zero until something is appended: the floor that a new record inherits is no event of this topic. */
   #newestSeq = 0;
   #droppedSeq = 0;
+  /** No entry is older: with it an append need not look at the oldest one, whose memory is cold. */
+  #oldestAt = 0;
 
   constructor(
     name: string,
@@ -101,8 +103,9 @@ export class TopicLog {
     const { countMax, bytesMax, ageMsMax } = this.settings.retention;
     const oldestAt = now - ageMsMax;
     while (this.#entries.length > 0) {
+      if (this.#oldestAt < oldestAt) this.#oldestAt = this.#entries.at(0);
       // The end outlives its age: a terminal state is always delivered (law 14). The TTL takes it.
-      const isTooOld = this.#entries.at(0) < oldestAt && this.#entries.seq(0) !== this.endedAt;
+      const isTooOld = this.#oldestAt < oldestAt && this.#entries.seq(0) !== this.endedAt;
       const isTooMuch = this.#entries.length > countMax || this.#frameBytes > bytesMax;
       // Age may empty a topic; count and bytes leave the newest, or a large event could never be read.
       if (!isTooOld && !(isTooMuch && this.#entries.length > 1)) return;

@@ -1,6 +1,8 @@
 import { assert } from "./assert.ts";
 
 const CAPACITY_MIN = 8;
+/** So much room is kept, in elements: rings that are drained in each turn of the event loop would be made anew in each. */
+const CAPACITY_KEPT = 64;
 
 /**
  * A double-ended queue with constant-time `at`, `push` and `shift`, for logs that grow at one end
@@ -42,7 +44,7 @@ export class Ring<T> {
     this.#head = (this.#head + 1) & (this.#slots.length - 1);
     this.#length -= 1;
     // Gives memory back after a burst; a quarter leaves room, so that push and shift do not thrash.
-    if (this.#slots.length > CAPACITY_MIN && this.#length < this.#slots.length / 4) {
+    if (this.#slots.length > CAPACITY_KEPT && this.#length < this.#slots.length / 4) {
       this.#resize(this.#slots.length / 2);
     }
     return element;

@@ -24,6 +24,8 @@ export class FeedWindow {
   /** Rising; the first is at or below the place of the fastest reader. */
   #marks: Mark[];
   #bytes = 0;
+  /** Of the last mark. */
+  #markedBytes = 0;
   #readBytes = 0;
   #waiting: Promise<void> | undefined;
   #isClosed = false;
@@ -41,8 +43,8 @@ export class FeedWindow {
 
   /** The newest event is `seq`, and everything that was added is at or below it. */
   mark(seq: number): void {
-    const last = this.#marks.at(-1) as Mark;
-    if (this.#bytes - last.bytes < (2 * this.#bytesMax) / MARKS) return;
+    if (this.#bytes - this.#markedBytes < (2 * this.#bytesMax) / MARKS) return;
+    this.#markedBytes = this.#bytes;
     this.#marks.push({ seq, bytes: this.#bytes });
   }
 

@@ -30,7 +30,7 @@ export interface ReadOptions {
   readonly lastEventId: string;
   readonly signal: AbortSignal;
   onRetry(retryMs: number): void;
-  /** The stream is of use: an event has come, or anything when it had been open for a while. */
+  /** Once: the stream is of use, an event has come, or anything when it had been open for a while. */
   onLife(): void;
 }
 
@@ -57,7 +57,9 @@ class StreamReader {
   /** Nothing with an id has come yet behind the id that was asked for. */
   #isAtPlace: boolean;
   readonly #openedAt: number;
+  /** In whole milliseconds, which need no box in memory. */
   #heardAt: number;
+  #isAlive = false;
   #watch: Timer | undefined;
   /** Promises of the sink that are awaited; while there are any the body is paused. */
   #waits = 0;
@@ -70,7 +72,7 @@ class StreamReader {
     this.#options = options;
     this.#resolve = resolve;
     this.#isAtPlace = lastEventId !== "";
-    this.#openedAt = runtime.now();
+    this.#openedAt = Math.floor(runtime.now());
     this.#heardAt = this.#openedAt;
     this.#scanner = createScanner({
       lastEventId: NONE_YET,
@@ -104,14 +106,19 @@ class StreamReader {
 
   readonly #onData = (chunk: Uint8Array): void => {
     if (this.#isOver) return;
-    this.#heardAt = this.#options.runtime.now();
-    if (this.#heardAt - this.#openedAt >= LIFE_MS_MIN) this.#options.onLife();
+    this.#heardAt = Math.floor(this.#options.runtime.now());
+    if (!this.#isAlive && this.#heardAt - this.#openedAt >= LIFE_MS_MIN) this.#live();
     try {
       this.#scanner.push(chunk);
     } catch (error) {
       this.#refuse(unreadable(error));
     }
   };
+
+  #live(): void {
+    this.#isAlive = true;
+    this.#options.onLife();
+  }
 
   /** Must not throw: the scanner calls it. */
   #onEvent({ event, data, lastEventId }: ScannedEvent): void {
@@ -135,7 +142,7 @@ class StreamReader {
       return;
     }
     metrics.plain.sluice_upstream_events_total += 1;
-    this.#options.onLife();
+    if (!this.#isAlive) this.#live();
     const fields = encodeFields(event === "message" ? undefined : event, data);
     try {
       const taken = sink.event({
@@ -179,7 +186,7 @@ class StreamReader {
       () => {
         this.#waits -= 1;
         if (this.#waits > 0) return;
-        this.#heardAt = this.#options.runtime.now();
+        this.#heardAt = Math.floor(this.#options.runtime.now());
         if (this.#end !== undefined) this.#settle();
         else this.#body.resume();
       },
