@@ -1,4 +1,3 @@
-import { setFlagsFromString } from "node:v8";
 import { createMemoryBroker } from "../brokers/memory.ts";
 import type { DrainOptions } from "../core/drain.ts";
 import { Hub } from "../core/hub.ts";
@@ -22,6 +21,7 @@ import { endOfProcess } from "./ending.ts";
 import type { EndOfProcess } from "./ending.ts";
 import { EXIT, UnavailableError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
+import { boundGarbage } from "./garbage.ts";
 import { describeListenError } from "./listen-report.ts";
 import { LogSink, createLogger } from "./log.ts";
 import type { Register } from "./register.ts";
@@ -33,13 +33,6 @@ import { packageVersion } from "./version.ts";
 const EXIT_DEADLINE_MS = 800;
 /** Between two lines about a drain, in milliseconds: on a terminal, and in a log. */
 const PROGRESS_MS = { terminal: 200, log: 5_000 } as const;
-/**
- * How far the heap may grow over what was in use after the last major collection, in %, before there
- * is another one. V8 would let it double and more: of 10,000 connections that are cut and come back
- * at once the old ones then stay beside the new, and resident memory peaks at 1.47 times what it was;
- * with this at 1.19 times (measured, `npm run bench -- reconnect-10000`).
- */
-const HEAP_GROWING_PERCENT = 150;
 /** For the last log lines to leave, in milliseconds. */
 const FLUSH_MS = 100;
 
@@ -58,7 +51,7 @@ async function serve(
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
-  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
+  boundGarbage();
   const tls = loadTls(loaded);
   const upstreams = upstreamsOf(config, loadAuthorities(loaded));
   const hub = createHubOf(config);
