@@ -21,6 +21,9 @@ import { Window } from "./window.ts";
  */
 export const PENDING_BYTES_MAX = 8 * 1024 * 1024;
 
+/** Room for so many of them stays: each window empties it. */
+const PENDING_KEPT = 256;
+
 /** What a window takes of them, in bytes of frames, at most: so much again is copied while it is served. */
 const WINDOW_BYTES_MAX = 1024 * 1024;
 
@@ -67,7 +70,7 @@ export class LaneHub implements SubscriberHome, Sharer {
   readonly #routes = new Routes();
   readonly #reads: ReadQueue;
   /** Appended, followed by somebody here, and not yet in a window. */
-  #pending = new Ring<Publication>();
+  #pending = new Ring<Publication>(PENDING_KEPT);
   #pendingBytes = 0;
   #window: Window | undefined;
   #turns = 0;
@@ -162,7 +165,7 @@ export class LaneHub implements SubscriberHome, Sharer {
   begin(head: number): void {
     this.#window?.close();
     this.#window = undefined;
-    this.#pending = new Ring();
+    this.#pending = new Ring(PENDING_KEPT);
     this.#pendingBytes = 0;
     this.#reads.forget();
     this.frozenTo = head;
@@ -271,7 +274,7 @@ export class LaneHub implements SubscriberHome, Sharer {
   #overflow(): void {
     this.metrics.plain.sluice_flush_overflows_total += 1;
     const { settledTo } = this;
-    this.#pending = new Ring();
+    this.#pending = new Ring(PENDING_KEPT);
     this.#pendingBytes = 0;
     this.frozenTo = this.#tenant.seenTo;
     for (const subscriber of this.#tenant.subscribers) {

@@ -1,17 +1,24 @@
 import { assert } from "./assert.ts";
 
 const CAPACITY_MIN = 8;
-/** So much room is kept, in elements: rings that are drained in each turn of the event loop would be made anew in each. */
-const CAPACITY_KEPT = 64;
 
 /**
  * A double-ended queue with constant-time `at`, `push` and `shift`, for logs that grow at one end
  * and are trimmed at the other. `Array.shift` moves every element on large arrays; this does not.
  */
 export class Ring<T> {
+  readonly #capacityKept: number;
   #slots: (T | undefined)[] = [];
   #head = 0;
   #length = 0;
+
+  /**
+   * Room for `capacityKept` elements is not given back: what is drained in each turn of the event loop
+   * would be made anew in each.
+   */
+  constructor(capacityKept = CAPACITY_MIN) {
+    this.#capacityKept = capacityKept;
+  }
 
   get length(): number {
     return this.#length;
@@ -44,7 +51,7 @@ export class Ring<T> {
     this.#head = (this.#head + 1) & (this.#slots.length - 1);
     this.#length -= 1;
     // Gives memory back after a burst; a quarter leaves room, so that push and shift do not thrash.
-    if (this.#slots.length > CAPACITY_KEPT && this.#length < this.#slots.length / 4) {
+    if (this.#slots.length > this.#capacityKept && this.#length < this.#slots.length / 4) {
       this.#resize(this.#slots.length / 2);
     }
     return element;
