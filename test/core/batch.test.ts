@@ -79,7 +79,7 @@ test("a small batch has memory of its own: what waits in a slow connection holds
   const publications = logOf(Array.from({ length: 1_000 }, () => 1_000));
   for (const some of [publications.slice(-1), publications.slice(-10)]) {
     const { chunk } = batchOf(some, "plain");
-    expect([chunk.length, isOfLog(chunk[0] as Buffer, some)]).toEqual([1, false]);
+    expect([chunk.length, chunk.some((piece) => isOfLog(piece, some))]).toEqual([1, false]);
   }
 });
 
