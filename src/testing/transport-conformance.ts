@@ -1,5 +1,4 @@
-import { controlBatch } from "../core/batch.ts";
-import type { Batch } from "../core/batch.ts";
+import { Batch, controlBatch } from "../core/batch.ts";
 import type { Connection, ConnectionOwner } from "../core/connection.ts";
 import type { DisconnectReason } from "../core/disconnect.ts";
 import { encodeEvent } from "../wire/frame.ts";
@@ -60,6 +59,14 @@ class Owner implements ConnectionOwner {
 
 const event = (data: string): Batch => controlBatch(encodeEvent({ data }));
 
+/** The same frames as a large batch has them: where they lie in the log. */
+function inPieces({ chunk, bytes, count }: Batch): Batch {
+  const whole = Buffer.concat(chunk);
+  const piece = Math.ceil(whole.length / 3);
+  const pieces = [0, 1, 2].map((index) => whole.subarray(index * piece, (index + 1) * piece));
+  return new Batch(pieces, whole.indexOf("\n") + 1, bytes, count);
+}
+
 function eventsOf(bytes: Uint8Array): string[] {
   const events: string[] = [];
   const bounds = { lineBytesMax: 64 * 1024 * 1024, eventBytesMax: 64 * 1024 * 1024 };
@@ -91,6 +98,35 @@ const CASES: readonly (readonly [string, Run])[] = [
       for (const text of data) peer.connection.write(event(text));
       await until(() => eventsOf(peer.received()).length === data.length);
       expectEqual(eventsOf(peer.received()), data, "events");
+    },
+  ],
+  [
+    "batches of several pieces arrive in order among others, also behind what is pending",
+    async (peer, _owner, { until }) => {
+      const { connection } = peer;
+      const sent: string[] = [];
+      const write = (bytes: number): void => {
+        const data = `${sent.length} `.padEnd(bytes, "x");
+        const batch = event(data);
+        connection.write(sent.length % 2 === 0 ? inPieces(batch) : batch);
+        sent.push(data);
+      };
+      for (const bytes of [10, 100, 60_000, 50]) write(bytes);
+      await until(() => eventsOf(peer.received()).length === sent.length);
+      peer.block();
+      // The odd ones are larger than what a transport hands over at once.
+      for (let count = 0; connection.pendingBytes === 0 || count < 8; count += 1) {
+        expect(count < 512, "pendingBytes counts what a client that does not read has not taken");
+        write(count % 2 === 0 ? 100_000 : 300_000);
+      }
+      write(1);
+      peer.release();
+      await until(() => eventsOf(peer.received()).length === sent.length);
+      expect(
+        eventsOf(peer.received()).every((data, index) => data === sent[index]),
+        "what arrived is what was written, in order",
+      );
+      await until(() => connection.pendingBytes === 0);
     },
   ],
   [
