@@ -38,7 +38,8 @@ const FILE_BYTES_MAX = 1024 * 1024;
 
 const TLS_OPTIONS = {
   // Nothing else is spoken; whoever offers others only is told so in the handshake (RFC 7301, 3.2).
-  ALPNProtocols: ["http/1.1"],
+  // `curl --http1.0` offers that alone.
+  ALPNProtocols: ["http/1.1", "http/1.0"],
   // RFC 8996: TLS 1.0 and 1.1 must not be used.
   minVersion: "TLSv1.2",
   // TLS 1.3 has none; in 1.2 it lets a client make the server compute at will (CVE-2011-1473).

@@ -107,6 +107,17 @@ describeWith(
       }
     });
 
+    test("R01 a client that offers HTTP/1.0 alone, as curl --http1.0 does, is served too", async () => {
+      const world = await startTls();
+      const socket = open(world.port, { ALPNProtocols: ["http/1.0"] });
+      await once(socket, "secureConnect");
+      expect(socket.alpnProtocol).toBe("http/1.0");
+      socket.write(`GET ${TOPIC} HTTP/1.0\r\n\r\n`);
+      const [head] = (await once(socket, "data")) as [Buffer];
+      expect(head.toString("latin1")).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      socket.destroy();
+    });
+
     test("R01 a client that comes back resumes its TLS session: no new key exchange", async () => {
       const world = await startTls();
       const first = open(world.port);
