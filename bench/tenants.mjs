@@ -2,12 +2,12 @@
 // whoever calls says who they are.
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
-import { boundGarbage } from "../dist/cli/garbage.js";
+import { tuneGarbageCollection } from "../dist/cli/garbage.js";
 import { createGateway, createHub } from "../dist/index.js";
 import { sayListening } from "./support/ticker.mjs";
 
 // As `sluice serve` does.
-boundGarbage();
+tuneGarbageCollection();
 const hub = createHub();
 const gateway = createGateway(hub, {
   tenantOf: (request) => request.headers["x-tenant"] ?? "default",

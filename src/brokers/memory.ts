@@ -4,6 +4,7 @@ import { MemoryAccount } from "../internal/account.ts";
 import type { Runtime, Timer } from "../internal/clock.ts";
 import { systemRuntime } from "../internal/clock.ts";
 import type {
+  AppendRequest,
   Attachment,
   Broker,
   EncodedEvent,
@@ -79,20 +80,24 @@ class MemoryBroker implements Broker {
   }
 
   async publish(request: PublishRequest): Promise<Receipt> {
-    const { topic, events, idempotency } = request;
-    const tenant = this.#tenant(request.tenant);
+    const { topic, idempotency } = request;
+    if (idempotency === undefined) return this.append(request);
+    const { receipts } = this.#tenant(request.tenant);
     const now = this.#runtime.now();
-    if (idempotency !== undefined) {
-      const earlier = tenant.receipts.find(topic, idempotency, now);
-      if (earlier !== undefined) return earlier;
-    }
-    const log = tenant.log.open(topic, now);
+    const earlier = receipts.find(topic, idempotency, now);
+    if (earlier !== undefined) return earlier;
+    const receipt = this.append(request);
+    receipts.remember(topic, idempotency, receipt, now);
+    return receipt;
+  }
+
+  append({ tenant: name, topic, events }: AppendRequest): Receipt {
+    const tenant = this.#tenant(name);
+    const log = tenant.log.open(topic, this.#runtime.now());
     if (log.endedAt !== undefined) {
       throw new SluiceError("topic_ended", `the topic "${topic}" ended at ${log.endedAt}`);
     }
-    const receipt = this.#append(tenant, log, events, "event");
-    if (idempotency !== undefined) tenant.receipts.remember(topic, idempotency, receipt, now);
-    return receipt;
+    return this.#append(tenant, log, events, "event");
   }
 
   async end(name: string, topic: string, reason: string): Promise<Receipt> {

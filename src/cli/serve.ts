@@ -21,7 +21,7 @@ import { endOfProcess } from "./ending.ts";
 import type { EndOfProcess } from "./ending.ts";
 import { EXIT, UnavailableError } from "./exit.ts";
 import type { ExitCode } from "./exit.ts";
-import { boundGarbage } from "./garbage.ts";
+import { tuneGarbageCollection } from "./garbage.ts";
 import { describeListenError } from "./listen-report.ts";
 import { LogSink, createLogger } from "./log.ts";
 import type { Register } from "./register.ts";
@@ -51,7 +51,7 @@ async function serve(
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
-  boundGarbage();
+  tuneGarbageCollection();
   const tls = loadTls(loaded);
   const upstreams = upstreamsOf(config, loadAuthorities(loaded));
   const hub = createHubOf(config);

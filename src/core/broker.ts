@@ -26,6 +26,11 @@ export interface Broker {
   attach(tenant: string, tail: Tail): Promise<Attachment>;
   /** Appends all of `request.events` to one topic, or none. */
   publish(request: PublishRequest): Promise<Receipt>;
+  /**
+   * Only where the log is in this process: as `publish`, at once. Throws what that rejects with. Each event of
+   * an upstream comes here, and promises were a tenth of what one costs (measured).
+   */
+  append?(request: AppendRequest): Receipt;
   read(request: ReadRequest): Promise<ReadResult>;
   /** States settings for a topic over the rules of the configuration, and reopens it if it had ended. */
   declare(tenant: string, topic: string, settings: TopicSettingsInput): Promise<void>;
@@ -62,10 +67,13 @@ export interface EncodedEvent {
   readonly key?: string | undefined;
 }
 
-export interface PublishRequest {
+export interface AppendRequest {
   readonly tenant: string;
   readonly topic: string;
   readonly events: readonly EncodedEvent[];
+}
+
+export interface PublishRequest extends AppendRequest {
   readonly idempotency?: Idempotency | undefined;
 }
 

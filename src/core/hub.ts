@@ -1,5 +1,5 @@
 import type { Runtime } from "../internal/clock.ts";
-import type { Broker, EncodedEvent, Idempotency, Receipt } from "./broker.ts";
+import type { AppendRequest, Broker, EncodedEvent, Idempotency, Receipt } from "./broker.ts";
 import type { DisconnectReason } from "./disconnect.ts";
 import { SluiceError } from "./errors.ts";
 import { EVENT_BYTES_MAX_DEFAULT, encodeInput } from "./event.ts";
@@ -53,13 +53,6 @@ export interface Subscribe {
   readonly isResumable?: boolean;
   /** Called once, when the subscriber is gone; also if it never had a connection. */
   readonly onGone?: () => void;
-}
-
-/** Events that were framed elsewhere: of an upstream's response. */
-export interface Append {
-  readonly tenant: string;
-  readonly topic: string;
-  readonly events: readonly EncodedEvent[];
 }
 
 /** What is said of a connection that has ended. */
@@ -160,12 +153,14 @@ export class Hub {
 
   /**
    * Appends what an upstream has said, word for word: its events may have names that are reserved here.
-   * Their size is the caller's to bound. Otherwise as `publish`.
+   * Their size is the caller's to bound. Otherwise as `publish`, but at once where the broker can: then
+   * it throws what would be rejected.
    */
-  async append({ tenant, topic, events }: Append): Promise<Receipt> {
+  append(request: AppendRequest): Receipt | Promise<Receipt> {
     this.#checkOpen();
-    const receipt = await this.broker.publish({ tenant, topic, events });
-    this.#count(events);
+    if (this.broker.append === undefined) return this.#appendLater(request);
+    const receipt = this.broker.append(request);
+    this.#count(request.events);
     return receipt;
   }
 
@@ -224,6 +219,12 @@ export class Hub {
     const { plain } = this.metrics;
     plain.sluice_publications_total += events.length;
     for (const { fields } of events) plain.sluice_publication_bytes_total += fields.length;
+  }
+
+  async #appendLater(request: AppendRequest): Promise<Receipt> {
+    const receipt = await this.broker.publish(request);
+    this.#count(request.events);
+    return receipt;
   }
 
   #checkOpen(): void {

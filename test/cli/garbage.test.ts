@@ -1,12 +1,79 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { getPriority } from "node:os";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { garbagePercent } from "../../src/cli/garbage.ts";
+import { flagsFor } from "../../src/cli/garbage.ts";
 
-const MIB = 1024 ** 2;
+const MODULE = fileURLToPath(new URL("../../src/cli/garbage.ts", import.meta.url));
 
-test("garbage may be the same share of all that is in use, however much of it lies outside the heap", () => {
-  const allowed = (heap: number, outside: number): number =>
-    (garbagePercent({ used_heap_size: heap, external_memory: outside }) * heap) / 100;
-  expect(allowed(50 * MIB, 0) / MIB).toBeCloseTo(42.5, 0);
-  expect(allowed(50 * MIB, 250 * MIB) / MIB).toBeCloseTo(255, 0);
-  expect(allowed(100 * MIB, 200 * MIB)).toBe(allowed(150 * MIB, 150 * MIB));
+test("each version of V8 is told what it knows, and no more", () => {
+  const common = ["--heap-growing-percent=85", "--no-incremental-marking-task"];
+  const outside = "--external-memory-accounted-in-global-limit";
+  expect(flagsFor("12.4.254.21-node.57")).toEqual(common);
+  expect(flagsFor("13.6.233.17-node.53")).toEqual([...common, outside]);
+  const all = [...common, outside, "--external-memory-max-growing-factor=1.85"];
+  for (const version of ["14.6.202.34-node.34", "15.0.1"]) expect(flagsFor(version)).toEqual(all);
 });
+
+/** Runs `code` behind the tuning in a process of its own, which then waits; gives what it prints. */
+async function inProcess(code: string, use: (pid: number) => unknown = () => {}): Promise<string> {
+  const script = `import { tuneGarbageCollection as tune } from ${JSON.stringify(MODULE)}; ${code}`;
+  const child = spawn(process.execPath, ["--trace-gc", "--input-type=module", "-e", script]);
+  let text = "";
+  child.stderr.on("data", (chunk) => (text += String(chunk)));
+  child.stdout.on("data", (chunk) => {
+    text += String(chunk);
+    if (text.includes("READY")) {
+      use(child.pid as number);
+      child.kill();
+    }
+  });
+  await once(child, "close");
+  return text;
+}
+
+/** A log that grows by 512 MiB beside 300 MiB that it has. */
+const GROWING = `
+  const kept = [];
+  const grow = (mib) => {
+    for (let each = 0; each < mib * 16; each += 1) kept.push(Buffer.alloc(64 * 1024, 1));
+    return new Promise((resolve) => setImmediate(resolve));
+  };
+  for (let mib = 0; mib < 300; mib += 4) await grow(4);
+  console.log("GROWN");
+  for (let mib = 0; mib < 512; mib += 4) await grow(4);
+  console.log("READY"); setInterval(() => {}, 1000);`;
+
+const majorsBehind = (text: string): number =>
+  (text.slice(text.indexOf("GROWN")).match(/Mark-Compact/g) ?? []).length;
+
+test("a log that grows is collected by its share, not at every 64 MiB", async () => {
+  const [tuned, plain] = [await inProcess(`tune();${GROWING}`), await inProcess(GROWING)];
+  expect(tuned).not.toMatch(/unrecognized|illegal/);
+  expect(majorsBehind(tuned)).toBeLessThanOrEqual(3);
+  expect(majorsBehind(plain)).toBeGreaterThan(majorsBehind(tuned));
+});
+
+test.runIf(process.platform === "linux")(
+  "V8's helpers give way to the event loop, and nobody else does",
+  async () => {
+    const priorities = new Map<string, number>();
+    await inProcess(
+      `tune(); await import("node:fs/promises").then(({ stat }) => stat(".")); console.log("READY"); setInterval(() => {}, 1000);`,
+      (pid) => {
+        for (const task of readdirSync(`/proc/${pid}/task`)) {
+          const name = readFileSync(`/proc/${pid}/task/${task}/comm`, "utf8").trim();
+          priorities.set(`${name} ${task}`, getPriority(Number(task)));
+        }
+      },
+    );
+    const of = (name: RegExp): number[] =>
+      [...priorities].filter(([key]) => name.test(key)).map(([, nice]) => nice);
+    expect(of(/V8Worker/).length).toBeGreaterThan(0);
+    expect(new Set(of(/V8Worker/))).toEqual(new Set([10]));
+    expect(of(/MainThread|libuv/).length).toBeGreaterThan(1);
+    expect(new Set(of(/MainThread|libuv/))).toEqual(new Set([0]));
+  },
+);

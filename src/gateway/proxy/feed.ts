@@ -3,6 +3,7 @@ import { SluiceError } from "../../core/errors.ts";
 import { selectTopics } from "../../core/selection.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
 import type { Timer } from "../../internal/clock.ts";
+import { append } from "../../upstreams/append.ts";
 import { EVENT_BYTES_MIN, FeedWindow } from "../../upstreams/feed-window.ts";
 import type { UpstreamResponse } from "../../upstreams/message.ts";
 import type { Source, SourceEnd, SourceSink } from "../../upstreams/source/source.ts";
@@ -257,7 +258,9 @@ export class Feed {
     const { length } = fields;
     this.#appending += length;
     this.#window.add(length);
-    const appended = hub.append({ tenant, topic: this.topic, events: [{ fields }] }).then(
+    const appended = append(
+      hub,
+      { tenant, topic: this.topic, events: [{ fields }] },
       ({ last }) => {
         this.#appending -= length;
         this.last = Math.max(this.last, last.seq);

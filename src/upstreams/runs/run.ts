@@ -5,6 +5,7 @@ import type { Hub } from "../../core/hub.ts";
 import type { TopicSettingsInput } from "../../core/settings.ts";
 import type { Runtime, Timer } from "../../internal/clock.ts";
 import { encodeFields } from "../../wire/frame.ts";
+import { append } from "../append.ts";
 import { EVENT_BYTES_MIN, FeedWindow } from "../feed-window.ts";
 import type { RunOptions } from "./run-options.ts";
 
@@ -173,11 +174,11 @@ export class Run {
   #append(fields: Uint8Array): void | Promise<void> {
     if (this.#state !== "open") return undefined;
     this.#window.add(fields.length);
-    const appended = this.#put(fields).then(this.#kept, this.#refused);
+    const appended = this.#put(fields, this.#kept, this.#refused);
     this.#turnBytes += fields.length + EVENT_BYTES_MIN;
     if (this.#turnBytes < TURN_BYTES) return undefined;
     this.#turnBytes = 0;
-    return appended
+    return Promise.resolve(appended)
       .then(() => new Promise<void>((resolve) => this.#init.runtime.defer(resolve)))
       .then(() => this.#window.room(this.#fastest));
   }
@@ -199,9 +200,13 @@ export class Run {
     return this.#init.hub.declare(this.#tenant, this.topic, settings);
   }
 
-  #put(fields: Uint8Array): Promise<Receipt> {
-    const { hub } = this.#init;
-    return hub.append({ tenant: this.#tenant, topic: this.topic, events: [{ fields }] });
+  #put(
+    fields: Uint8Array,
+    onKept: (receipt: Receipt) => void,
+    onRefused: (error: unknown) => void,
+  ): Promise<void> | undefined {
+    const request = { tenant: this.#tenant, topic: this.topic, events: [{ fields }] };
+    return append(this.#init.hub, request, onKept, onRefused);
   }
 
   /** The next sweep of the log takes the record; its events go at once. */
@@ -229,7 +234,7 @@ export class Run {
     this.#abort.abort();
     this.#window.close();
     // What it says in the same turn is in order: nothing of the producer comes in between.
-    if (error !== undefined) void this.#put(errorFields(error)).catch(() => {});
+    if (error !== undefined) void this.#put(errorFields(error), ignore, ignore);
     const isStored = await this.#storeEnd(state);
     this.#end.resolve(state);
     onEnd(this, isStored);
@@ -253,6 +258,9 @@ export class Run {
     return false;
   }
 }
+
+/** Its end says the same. */
+function ignore(): void {}
 
 /** `event: error`, in which the clients of most model providers look for `error` too. */
 function errorFields({ code, message }: SluiceError): Uint8Array {
