@@ -47,18 +47,21 @@ export class Group {
   /** Merges the topics and knows `prev`, `first` and `last` from then on. Groups that only lead to others never pay for it. */
   prepare(): void {
     if (this.#publications !== undefined) return;
-    const topics: DirtyTopic[] = [];
+    this.#publications = this.#parent === undefined ? this.topic.window : this.#merged();
     for (let group: Group | undefined = this; group !== undefined; group = group.#parent) {
-      topics.push(group.topic);
       this.prev = Math.max(this.prev, group.topic.window[0]?.previous ?? 0);
     }
-    this.#publications =
-      topics.length === 1
-        ? this.topic.window
-        : topics.flatMap((topic) => topic.window).sort((a, b) => a.seq - b.seq);
     this.first = this.#publications[0]?.seq ?? 0;
     this.last = this.#publications.at(-1)?.seq ?? 0;
     this.hasEnd = this.#publications.some((publication) => publication.kind === "end");
+  }
+
+  #merged(): Publication[] {
+    const all: Publication[] = [];
+    for (let group: Group | undefined = this; group !== undefined; group = group.#parent) {
+      for (const publication of group.topic.window) all.push(publication);
+    }
+    return all.sort((a, b) => a.seq - b.seq);
   }
 
   /** Encoded at the first call for each form. */

@@ -19,7 +19,7 @@ export class Window {
   readonly #audiences: readonly Audience[];
   readonly #roots: Group[] = [];
   #audienceIndex = 0;
-  #visiting: Iterator<Subscriber> | undefined;
+  #visiting: SetIterator<Subscriber> | undefined;
 
   constructor(turn: number, from: number, to: number, dirty: readonly Route[]) {
     this.turn = turn;
@@ -38,14 +38,15 @@ export class Window {
     for (;;) {
       const audience = this.#audiences[this.#audienceIndex];
       if (audience === undefined) return true;
-      this.#visiting ??= audience.subscribers.values();
-      for (;;) {
-        const next = this.#visiting.next();
-        if (next.done === true) break;
-        const bytes = visit(next.value, this, slice.nowMs);
+      // A set's iterator can be gone on with behind a `return`: it has nothing to close.
+      const visiting = this.#visiting ?? audience.subscribers.values();
+      for (const subscriber of visiting) {
+        const bytes = visit(subscriber, this, slice.nowMs);
         if (bytes === 0) continue;
         slice.spendWrite();
-        if (spend(bytes) || slice.isSpent) return false;
+        if (!spend(bytes) && !slice.isSpent) continue;
+        this.#visiting = visiting;
+        return false;
       }
       this.#visiting = undefined;
       this.#audienceIndex += 1;

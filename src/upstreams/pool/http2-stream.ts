@@ -33,7 +33,7 @@ export function responseOf(
 ): Promise<UpstreamResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>();
   let informational = 0;
-  const wasEnded = watchEnd(stream);
+  const inlet = inletOf(stream);
   let body: Http2Body | undefined;
   const fail = (error: unknown): void => {
     cancel(stream);
@@ -67,7 +67,7 @@ export function responseOf(
     // RFC 9110, 8.6: these state a length and have no body.
     const isBodiless = request.method === "HEAD" || status === 204 || status === 304;
     const length = isBodiless ? Number.NaN : Number(head["content-length"] ?? Number.NaN);
-    body = new Http2Body(stream, request.origin, length, cancel, wasEnded);
+    body = new Http2Body(stream, request.origin, length, cancel, inlet);
     resolve({ status, headers: withoutHopByHop(listOf(rawHeaders)), httpVersion: "2", body });
   });
   if (signal?.aborted === true) onAbort();
@@ -89,7 +89,7 @@ class Http2Body extends ResponseBody {
   readonly #cancel: Cancel;
   /** NaN: unknown. */
   readonly #bytesMax: number;
-  readonly #wasEnded: () => boolean;
+  readonly #inlet: Inlet;
   #bytesNow = 0;
   #isWhole = false;
 
@@ -98,19 +98,17 @@ class Http2Body extends ResponseBody {
     origin: Origin,
     bytesMax: number,
     cancel: Cancel,
-    wasEnded: () => boolean,
+    inlet: Inlet,
   ) {
     super();
     this.#stream = stream;
     this.#origin = origin;
     this.#cancel = cancel;
     this.#bytesMax = bytesMax;
-    this.#wasEnded = wasEnded;
+    this.#inlet = inlet;
+    inlet.take = (chunk) => this.#take(chunk);
     stream.on("data", (chunk: Buffer) => {
-      this.#bytesNow += chunk.length;
-      // What `push` would do with it, without a look around and a tick: a sixth of what an event costs here.
-      if (this.readableFlowing === true && this.readableLength === 0) this.emit("data", chunk);
-      else if (!this.push(chunk)) stream.pause();
+      if (!this.#take(chunk) && !this.#keep(chunk)) stream.pause();
     });
     stream.once("end", () => this.#onEnd());
     stream.pause();
@@ -118,6 +116,19 @@ class Http2Body extends ResponseBody {
 
   override _read(): void {
     this.#stream.resume();
+  }
+
+  /** What `push` would do with it, without a look around and a tick; false if somebody has to wait for it. */
+  #take(chunk: Buffer): boolean {
+    if (this.readableFlowing !== true || this.readableLength > 0) return false;
+    this.#bytesNow += chunk.length;
+    this.emit("data", chunk);
+    return true;
+  }
+
+  #keep(chunk: Buffer): boolean {
+    this.#bytesNow += chunk.length;
+    return this.push(chunk);
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -143,7 +154,7 @@ class Http2Body extends ResponseBody {
       return this.breakOff(broken(this.#origin, `the response ended after ${text}`));
     }
     // What is as long as announced is whole, however it ended.
-    if (!this.#wasEnded() && !(this.#bytesNow >= this.#bytesMax)) {
+    if (!this.#inlet.wasEnded && !(this.#bytesNow >= this.#bytesMax)) {
       return this.breakOff(broken(this.#origin, "the response was cut off without an end"));
     }
     this.#isWhole = true;
@@ -151,19 +162,35 @@ class Http2Body extends ResponseBody {
   }
 }
 
+/** Where Node gives what it has read of a stream. */
+interface Inlet {
+  /**
+   * The origin has said END_STREAM. A Node server that is closed resets its streams with NO_ERROR (measured),
+   * which Node's client gives as an end like any other; but the stream is closed then before its end is
+   * pushed, and not after.
+   */
+  wasEnded: boolean;
+  /** Takes what has come, if it can at once. */
+  take?: (chunk: Buffer) => boolean;
+}
+
 /**
- * Tells whether the origin has said END_STREAM. A Node server that is closed resets its streams with
- * NO_ERROR (measured), which Node's client gives as an end like any other; but the stream is closed then
- * before its end is pushed, and not after.
+ * What can be taken at once passes by the stream's own queue, which looks around and asks for more behind each
+ * chunk: with it, and a second one, an event cost a fifth more (measured). While the stream flows and its queue
+ * is empty the two are the same. It is never paused behind a chunk that passed by: its queue would not know that
+ * it has to ask again.
  */
-function watchEnd(stream: ClientHttp2Stream): () => boolean {
-  let wasEnded: boolean | undefined;
+function inletOf(stream: ClientHttp2Stream): Inlet {
+  const inlet: Inlet = { wasEnded: false };
   const push = stream.push.bind(stream);
-  stream.push = (chunk, encoding) => {
-    if (chunk === null) wasEnded ??= !stream.closed;
+  stream.push = (chunk: Buffer | null, encoding) => {
+    if (chunk === null) inlet.wasEnded ||= !stream.closed;
+    else if (stream.readableFlowing === true && stream.readableLength === 0) {
+      if (inlet.take?.(chunk) === true) return true;
+    }
     return push(chunk, encoding);
   };
-  return () => wasEnded === true;
+  return inlet;
 }
 
 /** Without pseudo-headers. Node has put the names in lower case, as HTTP/2 does. */
