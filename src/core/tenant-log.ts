@@ -1,5 +1,6 @@
 import { formatCursor } from "../wire/cursor.ts";
 import { MemoryAccount } from "../internal/account.ts";
+import { MinHeap } from "../internal/heap.ts";
 import { TRIMMED_MAX } from "./broker.ts";
 import type { EncodedEvent, ReadFrom, ReadRequest, ReadResult, TrimmedTopic } from "./broker.ts";
 import { SluiceError } from "./errors.ts";
@@ -15,6 +16,10 @@ import { TopicLog } from "./topic-log.ts";
 export const LAST_COUNT_MAX = 10_000;
 /** Topics looked at for one that may give way: a refused publish must not cost a walk over all of them. */
 const FINISHED_LOOKS_MAX = 1_000;
+/** Records that were forgotten and still have a place by age, beside as many as there are topics, at most. */
+const FORGOTTEN_MAX = 1_000;
+/** What goes at once with the oldest event of a topic, as a share of the numbers that are held. */
+const AGE_SLACK = 1 / 64;
 /** A topic moves to the end of the order no more often, in milliseconds: to move it at each append would rebuild the map again and again. */
 const MOVE_INTERVAL_MS = 1_000;
 
@@ -39,6 +44,11 @@ export class TenantLog {
   readonly #options: TenantLogOptions;
   /** Least recently appended first, to a second: an append moves its topic to the end. */
   readonly #topics = new Map<string, TopicLog>();
+  /**
+   * Each topic that pressure on memory can take something of, by the number of its oldest event, or of its
+   * last one where it is empty. Numbers only rise, so a key may be behind: it is looked at when it is the least.
+   */
+  readonly #byAge = new MinHeap<TopicLog>();
   readonly #patterns = new PatternIndex(this.#topics);
   /** A map may be changed while it is walked, so a sweep can pause between two topics. */
   #sweeping: Iterator<TopicLog> | undefined;
@@ -54,6 +64,11 @@ export class TenantLog {
     return this.#topics.size;
   }
 
+  /** Places by age, those of records that were forgotten with them. */
+  get agedNow(): number {
+    return this.#byAge.size;
+  }
+
   find(topic: string): TopicLog | undefined {
     return this.#topics.get(topic);
   }
@@ -61,7 +76,10 @@ export class TenantLog {
   /** The record of `topic`, made if there is none. Throws `topics_exhausted`. */
   open(topic: string, now: number): TopicLog {
     const known = this.#topics.get(topic);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (!known.isByAge) this.#addByAge(known);
+      return known;
+    }
     if (this.#topics.size >= this.#options.topicsMax && !this.#forgetAFinishedTopic()) {
       throw new SluiceError(
         "topics_exhausted",
@@ -72,6 +90,7 @@ export class TenantLog {
     const log = new TopicLog(topic, settings, this.forgottenFloor, now, this.account);
     this.#topics.set(topic, log);
     this.#patterns.onTopic(log);
+    this.#addByAge(log);
     return log;
   }
 
@@ -91,16 +110,24 @@ export class TenantLog {
   }
 
   /**
-   * Drops the oldest events of the least recently appended topics until it holds `bytesMax` or nothing
-   * is left to drop. Topics that were declared keep their record, and so their settings; topics that
-   * have ended keep their end, and lose it only when nothing else is left (law 14).
+   * Drops the oldest events, of whatever topic, until it holds `bytesMax` or nothing is left to drop: who is
+   * behind keeps what is newer than what others lose, to a sixty-fourth of all numbers that are held. Topics
+   * that were declared keep their record, and so their settings; topics that have ended keep their end, and
+   * lose it only when nothing else is left (law 14).
    */
   shrinkTo(bytesMax: number): void {
-    for (const log of this.#topics.values()) {
-      while (this.account.bytes > bytesMax && log.length > log.lengthMin) log.dropOldest();
+    while (this.account.bytes > bytesMax) {
+      const log = this.#oldest();
+      if (log === undefined) break;
+      if (log.length === 0) {
+        this.forget(log);
+        continue;
+      }
+      const age = ageOf(log);
+      const upTo = age + (this.head - age) * AGE_SLACK;
+      do log.dropOldest();
+      while (this.account.bytes > bytesMax && log.length > log.lengthMin && ageOf(log) <= upTo);
       if (log.length === log.lengthMin) log.compact();
-      if (this.account.bytes <= bytesMax) return;
-      if (log.length === 0 && !log.isDeclared) this.forget(log);
     }
     for (const log of this.#topics.values()) {
       if (this.account.bytes <= bytesMax) return;
@@ -156,6 +183,34 @@ export class TenantLog {
       endedAt: endOf(selection, logs),
       lane: this.#laneOf(selection, logs),
     };
+  }
+
+  #addByAge(log: TopicLog): void {
+    // Records that were forgotten are still there, until they are the least.
+    if (this.#byAge.size > 2 * this.#topics.size + FORGOTTEN_MAX) {
+      this.#byAge.clear();
+      for (const each of this.#topics.values()) {
+        if (each.isByAge) this.#byAge.push(ageOf(each), each);
+      }
+    }
+    log.isByAge = true;
+    this.#byAge.push(ageOf(log), log);
+  }
+
+  /** The topic with the oldest event that can be dropped, or an empty one that can be forgotten. */
+  #oldest(): TopicLog | undefined {
+    for (let log = this.#byAge.least(); log !== undefined; log = this.#byAge.least()) {
+      const isKept = log.length === 0 ? log.isDeclared : log.length <= log.lengthMin;
+      if (isKept || this.#topics.get(log.name) !== log) {
+        log.isByAge = false;
+        this.#byAge.shift();
+        continue;
+      }
+      const age = ageOf(log);
+      if (age <= this.#byAge.leastKey) return log;
+      this.#byAge.raise(age);
+    }
+    return undefined;
   }
 
   #logsOf(selection: Selection): ReadonlySet<TopicLog> {
@@ -253,6 +308,11 @@ export class TenantLog {
     }
     return false;
   }
+}
+
+/** Its place among those that memory is taken from; it only rises. */
+function ageOf(log: TopicLog): number {
+  return log.length === 0 ? log.last : log.seqAt(0);
 }
 
 /** The `count` highest of `seqs`, highest first. Sorts in place. */

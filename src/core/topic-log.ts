@@ -35,6 +35,9 @@ export class TopicLog {
   /** When its tenant last put it at the end of the order in which topics give way. */
   movedAt: number;
 
+  /** Its tenant knows that memory can be taken of it. */
+  isByAge = false;
+
   readonly #entries: Entries;
   readonly #account: MemoryAccount;
   #blocks: Blocks;

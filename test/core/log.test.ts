@@ -146,7 +146,7 @@ describe("memory", () => {
     );
   });
 
-  test("is bounded over all tenants, and taken from the largest first, there from the oldest idle topic", async () => {
+  test("is bounded over all tenants, and taken from the largest first, there from the topic with the oldest events", async () => {
     const bench = new Bench({ memory: { memoryBytesMax: 100_000 } });
     const data = "x".repeat(1_000);
     for (let index = 0; index < 10; index += 1) await bench.publishAs("small", "a", data);
@@ -160,6 +160,55 @@ describe("memory", () => {
     const bytes = busy.events.length * (1_000 + ENTRY_BYTES);
     expect(bytes).toBeGreaterThan(50_000);
     expect(bytes).toBeLessThan(100_000);
+  });
+
+  test("F15 of many topics that are all busy the oldest events go, and each keeps what came last", () => {
+    const account = new MemoryAccount();
+    const settingsFor = (): typeof TOPIC_DEFAULTS => TOPIC_DEFAULTS;
+    const log = new TenantLog({ epoch: "e", topicsMax: 1_000, account, settingsFor });
+    const bytesMax = 4 * 1024 * 1024;
+    const topics = Array.from({ length: 200 }, (_each, index) => `t${index}`);
+    let kept = 0;
+    for (let round = 0; round < 400; round += 1) {
+      for (const topic of topics) {
+        append(log, topic, 150, round * 40);
+        if (account.bytes > bytesMax) log.shrinkTo(bytesMax);
+        // What was just appended is never what goes.
+        expect(log.find(topic)?.length).toBeGreaterThan(0);
+      }
+    }
+    expect(account.bytes).toBeLessThanOrEqual(bytesMax);
+    for (const topic of topics) kept += log.find(topic)?.length ?? 0;
+    const mean = kept / topics.length;
+    expect(mean).toBeGreaterThan(50);
+    for (const topic of topics) expect(log.find(topic)?.length).toBeGreaterThan(0.9 * mean);
+  });
+
+  test("F15 a quiet topic keeps what is newer than what a busy one keeps", () => {
+    const log = tenantLog();
+    append(log, "quiet", 150);
+    for (let count = 0; count < 2_000; count += 1) append(log, "busy", 150);
+    const late = append(log, "quiet", 150);
+    for (let count = 0; count < 100; count += 1) append(log, "busy", 150);
+    log.shrinkTo(200_000);
+    expect(retained(log, "quiet")).toEqual([late]);
+    expect(retained(log, "busy").at(-1)).toBe(log.head);
+    expect(retained(log, "busy")[0]).toBeGreaterThan(500);
+  });
+
+  test("records that came and went leave nothing behind, and memory is taken back as before", () => {
+    const log = tenantLog();
+    for (let count = 0; count < 20_000; count += 1) {
+      append(log, `once-${count}`);
+      const record = log.find(`once-${count}`);
+      if (record !== undefined && count % 100 !== 0) log.forget(record);
+    }
+    expect(log.topicsNow).toBe(200);
+    expect(log.agedNow).toBeLessThan(2_000);
+    log.shrinkTo(100_000);
+    expect(log.account.bytes).toBeLessThanOrEqual(100_000);
+    expect(log.find("once-0")).toBeUndefined();
+    expect(log.find("once-19900")?.length).toBe(1);
   });
 
   test("at the limit of topics an empty one gives way, and with none the publish is refused", async () => {
