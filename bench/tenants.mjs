@@ -7,7 +7,7 @@ import { createGateway, createHub } from "../dist/index.js";
 import { sayListening } from "./support/ticker.mjs";
 
 // As `sluice serve` does.
-tuneGarbageCollection();
+tuneGarbageCollection(256 * 1024 ** 2);
 const hub = createHub();
 const gateway = createGateway(hub, {
   tenantOf: (request) => request.headers["x-tenant"] ?? "default",

@@ -51,7 +51,7 @@ async function serve(
   const { config, warnings } = loaded;
   const { stdout, stderr } = context;
   const isTerminal = stdout.isTTY;
-  tuneGarbageCollection();
+  tuneGarbageCollection(config.memoryBytesMax);
   const tls = loadTls(loaded);
   const upstreams = upstreamsOf(config, loadAuthorities(loaded));
   const hub = createHubOf(config);

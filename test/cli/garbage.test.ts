@@ -4,17 +4,30 @@ import { readdirSync, readFileSync } from "node:fs";
 import { getPriority } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { flagsFor } from "../../src/cli/garbage.ts";
+import { flagsFor, logGarbagePercent } from "../../src/cli/garbage.ts";
 
 const MODULE = fileURLToPath(new URL("../../src/cli/garbage.ts", import.meta.url));
+
+const MIB = 1024 ** 2;
 
 test("each version of V8 is told what it knows, and no more", () => {
   const common = ["--heap-growing-percent=85", "--no-incremental-marking-task"];
   const outside = "--external-memory-accounted-in-global-limit";
-  expect(flagsFor("12.4.254.21-node.57")).toEqual(common);
-  expect(flagsFor("13.6.233.17-node.53")).toEqual([...common, outside]);
-  const all = [...common, outside, "--external-memory-max-growing-factor=1.85"];
-  for (const version of ["14.6.202.34-node.34", "15.0.1"]) expect(flagsFor(version)).toEqual(all);
+  expect(flagsFor("12.4.254.21-node.57", 85)).toEqual(common);
+  expect(flagsFor("13.6.233.17-node.53", 85)).toEqual([...common, outside]);
+  expect(flagsFor("13.6.233.17-node.53", 40)).toEqual(common);
+  for (const version of ["14.6.202.34-node.34", "15.0.1"]) {
+    const factor = "--external-memory-max-growing-factor=1.4";
+    expect(flagsFor(version, 40)).toEqual([...common, outside, factor]);
+  }
+});
+
+test("P18 where memory is limited the garbage of the log is what there is room for", () => {
+  expect(logGarbagePercent(256 * MIB, 24_000 * MIB)).toBe(85);
+  expect(logGarbagePercent(256 * MIB, 768 * MIB)).toBe(51);
+  // Half of the limit is the most that the documents recommend.
+  expect(logGarbagePercent(256 * MIB, 512 * MIB)).toBe(10);
+  expect(logGarbagePercent(1_024 * MIB, 512 * MIB)).toBe(10);
 });
 
 /** Runs `code` behind the tuning in a process of its own, which then waits; gives what it prints. */
@@ -50,7 +63,10 @@ const majorsBehind = (text: string): number =>
   (text.slice(text.indexOf("GROWN")).match(/Mark-Compact/g) ?? []).length;
 
 test("a log that grows is collected by its share, not at every 64 MiB", async () => {
-  const [tuned, plain] = [await inProcess(`tune();${GROWING}`), await inProcess(GROWING)];
+  const [tuned, plain] = [
+    await inProcess(`tune(256 * 1024 ** 2);${GROWING}`),
+    await inProcess(GROWING),
+  ];
   expect(tuned).not.toMatch(/unrecognized|illegal/);
   expect(majorsBehind(tuned)).toBeLessThanOrEqual(3);
   expect(majorsBehind(plain)).toBeGreaterThan(majorsBehind(tuned));
@@ -61,7 +77,7 @@ test.runIf(process.platform === "linux")(
   async () => {
     const priorities = new Map<string, number>();
     await inProcess(
-      `tune(); await import("node:fs/promises").then(({ stat }) => stat(".")); console.log("READY"); setInterval(() => {}, 1000);`,
+      `tune(256 * 1024 ** 2); await import("node:fs/promises").then(({ stat }) => stat(".")); console.log("READY"); setInterval(() => {}, 1000);`,
       (pid) => {
         for (const task of readdirSync(`/proc/${pid}/task`)) {
           const name = readFileSync(`/proc/${pid}/task/${task}/comm`, "utf8").trim();
