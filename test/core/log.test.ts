@@ -162,7 +162,7 @@ describe("memory", () => {
     expect(bytes).toBeLessThan(100_000);
   });
 
-  test("F15 of many topics that are all busy the oldest events go, and each keeps what came last", () => {
+  test("of many topics that are all busy the oldest events go, and each keeps what came last", () => {
     const account = new MemoryAccount();
     const settingsFor = (): typeof TOPIC_DEFAULTS => TOPIC_DEFAULTS;
     const log = new TenantLog({ epoch: "e", topicsMax: 1_000, account, settingsFor });
@@ -184,7 +184,7 @@ describe("memory", () => {
     for (const topic of topics) expect(log.find(topic)?.length).toBeGreaterThan(0.9 * mean);
   });
 
-  test("F15 a quiet topic keeps what is newer than what a busy one keeps", () => {
+  test("a quiet topic keeps what is newer than what a busy one keeps", () => {
     const log = tenantLog();
     append(log, "quiet", 150);
     for (let count = 0; count < 2_000; count += 1) append(log, "busy", 150);
