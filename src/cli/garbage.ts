@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { setPriority, totalmem } from "node:os";
+import { getPriority, setPriority, totalmem } from "node:os";
 import { setFlagsFromString } from "node:v8";
 
 /**
@@ -16,6 +16,7 @@ const LIMIT_PERCENT = 70;
 const BASE_BYTES = 150 * 1024 ** 2;
 /** V8's helper threads give way to the event loop by so much, as nice(1) says; weights are one to nine then. */
 const HELPERS_NICE = 10;
+const NICE_MAX = 19;
 /** As Node names them from version 24 on; the threads of libuv, which work for the event loop, have another name. */
 const HELPER = /^(?:node-)?V8Worker$/;
 
@@ -63,9 +64,10 @@ export function flagsFor(v8Version: string, logPercent: number): string[] {
 function putHelpersBehind(): void {
   const tasks = "/proc/self/task";
   try {
+    const nice = Math.min(NICE_MAX, getPriority() + HELPERS_NICE);
     for (const task of readdirSync(tasks)) {
       const name = readFileSync(`${tasks}/${task}/comm`, "utf8").trim();
-      if (HELPER.test(name)) setPriority(Number(task), HELPERS_NICE);
+      if (HELPER.test(name)) setPriority(Number(task), nice);
     }
   } catch {
     // A sandbox may forbid it; everything works without, in bad moments a little later.

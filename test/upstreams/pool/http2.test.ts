@@ -222,6 +222,56 @@ describe("a body", () => {
     expect((await textOf(body)).length).toBe(8 * 1024 * 1024);
   });
 
+  test("U11 paused and resumed at any moment it goes on where it was, and the origin waits", async () => {
+    const WHOLE = 6 * 1024 * 1024;
+    let written = 0;
+    const origin = await h2Origin((stream) => {
+      stream.respond({ ":status": 200 });
+      const write = (): void => {
+        while (written < WHOLE) {
+          // Large and small: what is taken at once, and what has to wait here.
+          const size = written % 3 === 0 ? 16_384 : written % 3 === 1 ? 200 : 16;
+          const chunk = Buffer.alloc(size);
+          for (let at = 0; at < size; at += 4) chunk.writeUInt32BE((written + at) / 4, at);
+          written += size;
+          if (!stream.write(chunk)) return void stream.once("drain", write);
+        }
+        stream.end();
+      };
+      write();
+    });
+    const session = await dialHttp2(origin.port);
+    const { body } = await session.request(get(origin.port));
+    let read = 0;
+    let aheadMax = 0;
+    let pauses = 0;
+    const rest: Buffer[] = [];
+    body.on("data", (chunk: Buffer) => {
+      rest.push(chunk);
+      read += chunk.length;
+      aheadMax = Math.max(aheadMax, written - read);
+      const chance = (read * 2_654_435_761) % 64;
+      if (chance > 2) return;
+      pauses += 1;
+      body.pause();
+      const resume = (): void => {
+        aheadMax = Math.max(aheadMax, written - read);
+        body.resume();
+      };
+      if (chance === 0) setTimeout(resume, 5);
+      else if (chance === 1) setImmediate(resume);
+      else queueMicrotask(resume);
+    });
+    await once(body, "end");
+    const all = Buffer.concat(rest);
+    expect([all.length, written]).toEqual([written, read]);
+    let wrong = 0;
+    for (let at = 0; at < all.length; at += 4) if (all.readUInt32BE(at) !== at / 4) wrong += 1;
+    expect(wrong).toBe(0);
+    expect(pauses).toBeGreaterThan(20);
+    expect(aheadMax).toBeLessThan(512 * 1024);
+  });
+
   test("destroyed before its end resets the stream; read to its end it does not", async () => {
     const codes: number[] = [];
     const origin = await h2Origin((stream, path) => {
