@@ -31,6 +31,8 @@ export class LoadWatch {
   readonly #memory = new ResidentMemory();
   #timer: Timer | undefined;
   #nextLookAt = 0;
+  /** When the next sample should be taken. */
+  #dueAt = 0;
 
   constructor(options: LoadWatchOptions) {
     this.#options = options;
@@ -54,18 +56,21 @@ export class LoadWatch {
   }
 
   #sampleLater(): void {
+    this.#dueAt = this.#options.runtime.now() + SAMPLE_MS;
     this.#timer = this.#options.runtime.after(SAMPLE_MS, () => {
+      const lateMs = this.#options.runtime.now() - this.#dueAt;
       this.#sampleLater();
-      this.#sample();
+      this.#sample(lateMs);
     });
   }
 
-  #sample(): void {
+  /** The sample itself is `lateMs` late: Node records nothing of the first interval behind a reset (measured). */
+  #sample(lateMs: number): void {
     const delayMs = this.#delay.count === 0 ? 0 : this.#delay.max / 1e6 - RESOLUTION_MS;
     this.#delay.reset();
     const { rss, heapUsed, external } = process.memoryUsage();
     this.#options.onSample({
-      loopDelayMs: Math.max(0, delayMs),
+      loopDelayMs: Math.max(0, delayMs, lateMs),
       residentBytes: this.#memory.inUse(rss, heapUsed + external),
     });
     this.#lookAtDescriptors();
